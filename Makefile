@@ -1,0 +1,50 @@
+# Everything a person runs. Each target installs what it needs first; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DATA ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format bench kafka warmup schemas clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(STAMP) ## create .venv with pinned versions
+
+demo: $(STAMP) ## embedded broker, real data, the real worker, a live table of episodes
+	$(BIN)/detector demo
+
+test: lint ## format, types and every test, real Kafka included
+	$(BIN)/pytest
+
+lint: $(STAMP) ## formatting, lint rules, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## apply formatting and safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## run the benchmarks and write benchmarks/README.md
+	$(BIN)/python -m benchmarks.report
+
+kafka: $(STAMP) ## a real single-node Apache Kafka in the foreground, until Ctrl-C
+	$(BIN)/python -m tests.kafka.broker
+
+warmup: $(STAMP) ## compile every kernel into the on-disk cache
+	$(BIN)/detector warmup
+
+schemas: $(STAMP) ## write schemas/ and docs/metrics.md from the code
+	$(BIN)/python schemas/generate.py
+
+clean: ## remove the virtual environments and caches
+	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/kafka/libs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

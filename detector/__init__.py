@@ -1,0 +1,5 @@
+"""Streaming anomaly detection for Kafka."""
+
+from typing import Final
+
+__version__: Final = "0.1.0"

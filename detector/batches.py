@@ -1,0 +1,267 @@
+"""The columns that travel between rooms.
+
+A batch is a set of equally long columns. Data enters as a :class:`RecordBatch`, becomes a :class:`SampleBatch` in the
+decoder, gains slots in the series room and :class:`ScoreColumns` in the learners, and leaves as a few
+:class:`Transition` rows and :class:`Event` objects. Nothing here has behaviour beyond asserting its own shape.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+Slot = NewType("Slot", int)
+"""Dense index of one series in the state arrays of one partition."""
+
+RejectReason = Literal[
+    "invalid_json",
+    "missing_field",
+    "wrong_type",
+    "not_finite",
+    "time_unreadable",
+    "too_far_ahead",
+    "too_large",
+    "too_many_labels",
+    "empty",
+]
+REJECT_REASONS: Final[tuple[RejectReason, ...]] = (
+    "invalid_json",
+    "missing_field",
+    "wrong_type",
+    "not_finite",
+    "time_unreadable",
+    "too_far_ahead",
+    "too_large",
+    "too_many_labels",
+    "empty",
+)
+
+TIMESTAMP_UNKNOWN: Final = -1
+"""Broker timestamp of a record that has none (files, brokers older than 0.10)."""
+
+SeriesKey = tuple[str, bytes]
+"""What a decoder can tell a series by without parsing: (metric name, raw label bytes)."""
+
+
+class Envelope(NamedTuple):
+    """The parts of a record that only a dead letter needs: its key and its headers, byte for byte."""
+
+    key: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+NO_ENVELOPE: Final = Envelope(None, ())
+
+
+def no_envelope(_row: int) -> Envelope:
+    """Answer for records that have neither key nor headers, such as lines of a file."""
+    return NO_ENVELOPE
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Consecutive records of one topic-partition, as they came from the broker.
+
+    ``offsets`` int64[n], strictly increasing (gaps are allowed: compaction and transaction markers leave them);
+    ``timestamps_ms`` int64[n], broker timestamps in epoch milliseconds or ``TIMESTAMP_UNKNOWN``; ``values`` n byte
+    strings, ``None`` for a tombstone; ``envelope(row)`` fetches key and headers of one row when a dead letter needs
+    them.
+    """
+
+    topic: str
+    partition: int
+    offsets: IntArray
+    timestamps_ms: IntArray
+    values: Sequence[bytes | None]
+    envelope: Callable[[int], Envelope] = no_envelope
+
+    def __post_init__(self) -> None:
+        assert len(self.offsets) == len(self.timestamps_ms) == len(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class Reject(NamedTuple):
+    """A record that could not be used, wholly or in part. At most one per record: the first fault found."""
+
+    row: int
+    offset: int
+    reason: RejectReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBatch:
+    """What a decoder makes of a :class:`RecordBatch`.
+
+    ``rows`` int64[m], ascending: the record each sample came from; ``keys`` m series keys; ``times_ms`` int64[m], event
+    time in epoch milliseconds; ``values`` float64[m], finite; ``rejects`` by row, ascending. Every record has at least
+    one sample or exactly one reject; an array record with some bad items has both.
+    """
+
+    rows: IntArray
+    keys: Sequence[SeriesKey]
+    times_ms: IntArray
+    values: FloatArray
+    rejects: Sequence[Reject]
+
+    def __post_init__(self) -> None:
+        assert len(self.rows) == len(self.keys) == len(self.times_ms) == len(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesIdentity:
+    """Which series this is: metric name and labels, parsed once on first sight.
+
+    ``canonical`` is the identity as text with sorted labels, ``fingerprint`` its 64-bit BLAKE2b digest in hex.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    canonical: str
+    fingerprint: str
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreColumns:
+    """A learner's answer for m samples; each column float64[m], NaN where the learner has none or is warming up.
+
+    ``score`` 0-100, strictly monotone in the learner's severity; ``deviation`` 1.0 at the edge of the normal band;
+    ``novelty`` >= 0, fires once on something never seen; ``expected``, ``lower``, ``upper`` in the unit of the values.
+    """
+
+    score: FloatArray
+    deviation: FloatArray
+    novelty: FloatArray
+    expected: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+    def __post_init__(self) -> None:
+        n = len(self.score)
+        assert n == len(self.deviation) == len(self.novelty) == len(self.expected) == len(self.lower) == len(self.upper)
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @staticmethod
+    def empty(size: int) -> "ScoreColumns":
+        """Columns of ``size`` NaNs, to be filled by learners."""
+        return ScoreColumns(*(np.full(size, np.nan) for _ in range(6)))
+
+    def columns(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+        """The six columns in the order of their declaration."""
+        return self.score, self.deviation, self.novelty, self.expected, self.lower, self.upper
+
+
+TransitionState = Literal["opened", "updated", "closed"]
+EpisodeKind = Literal["metric.spike", "metric.dip"]
+Severity = Literal["warning", "error", "critical"]
+EndReason = Literal["recovered", "evicted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step in the life of one episode: the row that caused it and what is known of the episode then.
+
+    Times are epoch milliseconds of event time. ``recent_values`` float64[k], the newest last, holds the last samples of
+    the series up to and including this row, ``samples_seen`` counts them all. ``peak_*`` describe the sample with the largest deviation of the episode so
+    far.
+    """
+
+    row: int
+    slot: int
+    policy: int
+    state: TransitionState
+    kind: EpisodeKind
+    sequence: int
+    episode_number: int
+    time_ms: int
+    started_ms: int
+    detected_ms: int
+    ended_ms: int | None
+    points: int
+    anomalous_points: int
+    interval_ms: float
+    observed: float
+    expected: float
+    lower: float
+    upper: float
+    score: float
+    deviation: float
+    novelty: float
+    peak_score: float
+    peak_deviation: float
+    peak_observed: float
+    peak_expected: float
+    peak_time_ms: int
+    severity: Severity
+    flapping: bool
+    end_reason: EndReason | None
+    recent_values: FloatArray
+    samples_seen: int
+
+
+class Event(NamedTuple):
+    """An outgoing message: its partition key and its bytes, ready for any sink."""
+
+    key: bytes
+    value: bytes
+
+
+@dataclass(slots=True)
+class BatchCounts:
+    """What happened to one batch, for telemetry; counted once per batch, never per record."""
+
+    records: int = 0
+    samples: int = 0
+    scored: int = 0
+    late: int = 0
+    repeated: int = 0
+    series_created: int = 0
+    series_evicted: int = 0
+    aliases_cleared: int = 0
+    learner_failures: int = 0
+    opened: int = 0
+    updated: int = 0
+    closed: int = 0
+    decoder_fallbacks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """Per-sample results, aligned with the samples that were routed: for ``replay --scores`` and the scores topic.
+
+    ``rows`` int64[m] record of each sample; ``series`` m canonical identities; ``accepted`` bool[m], false for samples
+    that came late or twice and were dropped (their name is empty).
+    """
+
+    rows: IntArray
+    series: Sequence[str]
+    times_ms: IntArray
+    values: FloatArray
+    accepted: BoolArray
+    scores: ScoreColumns
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Everything that one batch produced; ``next_offset`` may be committed once all of it is delivered."""
+
+    events: Sequence[Event]
+    rejects: Sequence[Reject]
+    next_offset: int
+    counts: BatchCounts
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    scored: ScoredBatch | None = None
