@@ -1,0 +1,260 @@
+"""One pass: the records of one partition go down the rooms once and come out as a few events.
+
+No I/O, no clock, no randomness: what comes out is a function of the records, in offset order, and of nothing else. Any
+cut of the stream into batches gives the same events with the same bits. The worker owns one pipeline per assigned
+partition.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from detector.batches import (
+    BatchCounts,
+    BoolArray,
+    Event,
+    IntArray,
+    Output,
+    RecordBatch,
+    Reject,
+    SampleBatch,
+    ScoreColumns,
+    ScoredBatch,
+    SeriesIdentity,
+    SeriesKey,
+    Transition,
+)
+from detector.decoders import Decoder, LabelFault
+from detector.encoders import Encoder, ModelFacts, Provenance
+from detector.episodes import EpisodeJudge, PolicyBook
+from detector.learners import LearnerBank
+from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify
+
+WATERMARK_NONE: Final = -1
+"""Watermark of a partition that has accepted nothing."""
+
+
+class _StageTimes:
+    """Seconds per stage of one batch, from the timer that the pipeline was given."""
+
+    __slots__ = ("_last", "_timer", "seconds")
+
+    def __init__(self, timer: Callable[[], float]) -> None:
+        self._timer = timer
+        self._last = timer()
+        self.seconds = dict.fromkeys(("decode", "route", "score", "judge", "encode"), 0.0)
+
+    def end(self, stage: str) -> None:
+        """What passed since the last call belongs to ``stage``."""
+        moment = self._timer()
+        self.seconds[stage] += moment - self._last
+        self._last = moment
+
+
+class PartitionPipeline:
+    """State and flow of one input partition.
+
+    ``learner_of_policy[p]`` is the index of the learner in ``bank`` that policy ``p`` asks for. ``timer`` measures
+    stages for telemetry and influences nothing. ``keep_scores`` adds every sample's scores to the output.
+    """
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        partition: int,
+        decoder: Decoder,
+        series: SeriesTable,
+        bank: LearnerBank,
+        learner_of_policy: Sequence[int],
+        policies: PolicyBook,
+        judge: EpisodeJudge,
+        encoder: Encoder,
+        config_hash: str,
+        timer: Callable[[], float],
+        keep_scores: bool = False,
+    ) -> None:
+        self._topic = topic
+        self._partition = partition
+        self._decoder = decoder
+        self._series = series
+        self._bank = bank
+        self._learner_of_policy = learner_of_policy
+        self._policies = policies
+        self._judge = judge
+        self._encoder = encoder
+        self._config_hash = config_hash
+        self._timer = timer
+        self._keep_scores = keep_scores
+        self._judged_capacity = 0
+        self.watermark_ms = WATERMARK_NONE
+
+    @property
+    def series_count(self) -> int:
+        """Series with live state."""
+        return len(self._series)
+
+    @property
+    def open_episodes(self) -> int:
+        """Episodes opened and not yet closed."""
+        return self._judge.open_count()
+
+    def state_bytes(self) -> int:
+        """Bytes of model and episode state, as allocated."""
+        return self._bank.state_bytes() + self._judge.state_bytes() + self._series.last_ms.nbytes
+
+    def process(self, batch: RecordBatch) -> Output:
+        """Score and learn every record of ``batch``, which must follow the one before; returns what came of it."""
+        assert batch.topic == self._topic
+        assert batch.partition == self._partition
+        stages = _StageTimes(self._timer)
+        samples = self._decoder.decode(batch)
+        stages.end("decode")
+        passage = _Passage(batch, samples, stages)
+        traced = _Trace(samples) if self._keep_scores else None
+        start = 0
+        while start < len(samples):
+            routed = self._series.route(samples.keys, start, passage.slots, self._resolve)
+            self._open(routed.created)
+            self._note_faults(passage, routed)
+            stages.end("route")
+            self._score(passage, traced, start, routed.stop)
+            if routed.full:
+                self._evict(passage, routed.stop)
+            start = routed.stop
+        return self._output(passage, traced)
+
+    def _resolve(self, key: SeriesKey) -> SeriesIdentity | LabelFault:
+        named = self._decoder.labels(key)
+        return named if isinstance(named, LabelFault) else identify(named.name, named.labels)
+
+    def _open(self, created: Sequence[int]) -> None:
+        """Give new series their policy and, from that, their learner."""
+        if created and self._series.capacity > self._judged_capacity:
+            self._judged_capacity = self._series.capacity
+            self._judge.reserve(self._judged_capacity)
+        for slot in created:
+            policy = self._policies.choose(self._series.identity(slot))
+            self._judge.open_slot(slot, policy)
+            self._bank.open(slot, self._learner_of_policy[policy])
+
+    def _note_faults(self, passage: "_Passage", routed: Routed) -> None:
+        passage.counts.series_created += len(routed.created)
+        for position, fault in routed.faults:
+            row = int(passage.samples.rows[position])
+            passage.label_rejects.append(Reject(row, int(passage.batch.offsets[row]), fault.reason, fault.detail))
+
+    def _score(self, passage: "_Passage", traced: "_Trace | None", start: int, stop: int) -> None:
+        """Learners and episodes over the samples ``start`` to ``stop``, which all have their slots."""
+        samples, counts = passage.samples, passage.counts
+        slots, times, values = passage.slots[start:stop], samples.times_ms[start:stop], samples.values[start:stop]
+        accepted = passage.accepted[start:stop]
+        late, repeated = admit(self._series.last_ms, slots, times, accepted)
+        counts.late += late
+        counts.repeated += repeated
+        rows = samples.rows[start:stop]
+        if not accepted.all():
+            slots, times, values, rows = slots[accepted], times[accepted], values[accepted], rows[accepted]
+        if not len(slots):
+            return
+        scores = ScoreColumns.empty(len(slots))
+        counts.scored += len(slots)
+        counts.learner_failures += self._bank.score(slots, times, values, scores)
+        self.watermark_ms = max(self.watermark_ms, int(times.max()))
+        if traced is not None:
+            names = [self._series.identity(slot).canonical for slot in slots.tolist()]
+            traced.add(start + np.flatnonzero(accepted), names, scores)
+        passage.stages.end("score")
+        transitions = self._judge.judge(rows, slots, times, values, scores)
+        passage.stages.end("judge")
+        self._encode(passage, transitions)
+
+    def _evict(self, passage: "_Passage", position: int) -> None:
+        """Make room for the series at ``position``; episodes of the evicted end with them."""
+        victims = self._series.victims()
+        row, time_ms = int(passage.samples.rows[position]), int(passage.samples.times_ms[position])
+        self._encode(passage, self._judge.evict(victims, row, time_ms))
+        self._bank.release(victims)
+        self._series.evict(victims)
+        passage.counts.series_evicted += len(victims)
+        passage.stages.end("route")
+
+    def _encode(self, passage: "_Passage", transitions: Sequence[Transition]) -> None:
+        counts = passage.counts
+        for transition in transitions:
+            learner = self._bank.learner_of(transition.slot)
+            model = ModelFacts(
+                learner.name, learner.version, self._bank.samples_seen(transition.slot), self._config_hash
+            )
+            source = Provenance(
+                self._topic,
+                self._partition,
+                int(passage.batch.offsets[transition.row]),
+                int(passage.batch.timestamps_ms[transition.row]),
+            )
+            identity = self._series.identity(transition.slot)
+            policy = self._policies.policies[transition.policy].name
+            passage.events.append(self._encoder.encode(transition, identity, policy, model, source))
+            counts.opened += transition.state == "opened"
+            counts.updated += transition.state == "updated"
+            counts.closed += transition.state == "closed"
+        if transitions:
+            passage.stages.end("encode")
+
+    def _output(self, passage: "_Passage", traced: "_Trace | None") -> Output:
+        batch, counts = passage.batch, passage.counts
+        counts.samples = len(passage.samples)
+        counts.aliases_cleared = self._series.take_aliases_cleared()
+        return Output(
+            events=passage.events,
+            rejects=passage.rejects(),
+            next_offset=int(batch.offsets[-1]) + 1,
+            counts=counts,
+            stage_seconds=passage.stages.seconds,
+            scored=None if traced is None else traced.scored(passage.accepted),
+        )
+
+
+class _Passage:
+    """What is known of one batch while it goes through the rooms."""
+
+    __slots__ = ("accepted", "batch", "counts", "events", "label_rejects", "samples", "slots", "stages")
+
+    def __init__(self, batch: RecordBatch, samples: SampleBatch, stages: _StageTimes) -> None:
+        self.batch = batch
+        self.samples = samples
+        self.stages = stages
+        self.slots: IntArray = np.full(len(samples), NO_SLOT, dtype=np.int64)
+        self.accepted: BoolArray = np.zeros(len(samples), dtype=np.bool_)
+        self.counts = BatchCounts(records=len(batch))
+        self.events: list[Event] = []
+        self.label_rejects: list[Reject] = []
+
+    def rejects(self) -> list[Reject]:
+        """By row, one per record: what the decoder said comes before what the labels said."""
+        first: dict[int, Reject] = {}
+        for reject in (*self.samples.rejects, *self.label_rejects):
+            first.setdefault(reject.row, reject)
+        return [first[row] for row in sorted(first)]
+
+
+class _Trace:
+    """Every sample's scores, kept beside the flow when somebody asked for them."""
+
+    def __init__(self, samples: SampleBatch) -> None:
+        self._samples = samples
+        self._names = [""] * len(samples)
+        self._scores = ScoreColumns.empty(len(samples))
+
+    def add(self, positions: IntArray, names: Sequence[str], scores: ScoreColumns) -> None:
+        """Note the names and scores of the samples at ``positions``."""
+        for position, name in zip(positions.tolist(), names, strict=True):
+            self._names[position] = name
+        for kept, fresh in zip(self._scores.columns(), scores.columns(), strict=True):
+            kept[positions] = fresh
+
+    def scored(self, accepted: BoolArray) -> ScoredBatch:
+        """The whole batch, aligned with its samples."""
+        samples = self._samples
+        return ScoredBatch(samples.rows, self._names, samples.times_ms, samples.values, accepted, self._scores)

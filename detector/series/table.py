@@ -1,0 +1,188 @@
+"""Keys to slots, bounded, with least-recently-seen eviction by event time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from detector.batches import BoolArray, IntArray, SeriesIdentity, SeriesKey
+from detector.series.order import NEVER_MS
+
+NO_SLOT: Final = -1
+"""Slot of a sample whose key stands for no usable series."""
+
+EVICTED_SHARE: Final = 64
+"""A full table gives up one series in 64 at once (at least one): choosing victims costs a pass over the table."""
+
+CAPACITY_START: Final = 256
+
+LOOKAHEAD_KEYS: Final = 256
+"""Keys looked up at once after an eviction: the next may come within a few rows and void what was looked up."""
+
+
+class Fault(NamedTuple):
+    """A sample whose labels could not be used: its position, and the decoder's word on why."""
+
+    position: int
+    cause: Any
+
+
+@dataclass(slots=True)
+class Routed:
+    """What :meth:`SeriesTable.route` did: how far it got, which slots are new, which positions are faulty.
+
+    ``full`` says that the key at ``stop`` needs a slot and none is left.
+    """
+
+    stop: int
+    created: list[int] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    full: bool = False
+
+
+class SeriesTable:
+    """Series of one partition.
+
+    ``limit`` series at most; ``aliases_max`` raw keys at most (one series may be written in several ways: order of
+    labels, white space). ``last_ms`` int64[capacity] is the last accepted event time per slot, kept by
+    ``series.order.admit``.
+    """
+
+    def __init__(self, limit: int, aliases_max: int) -> None:
+        assert limit > 0
+        assert aliases_max > 0
+        self._limit: Final = limit
+        self._aliases_max: Final = aliases_max
+        self._slots_by_key: dict[SeriesKey, int] = {}
+        self._slots_by_text: dict[str, int] = {}
+        self._keys_by_slot: list[list[SeriesKey]] = []
+        self._identities: list[SeriesIdentity | None] = []
+        self._free: list[int] = []
+        self.last_ms: IntArray = np.full(min(CAPACITY_START, limit), NEVER_MS, dtype=np.int64)
+        self._live: BoolArray = np.zeros(len(self.last_ms), dtype=np.bool_)
+        self._aliases_cleared_count = 0
+
+    def __len__(self) -> int:
+        return len(self._slots_by_text)
+
+    @property
+    def capacity(self) -> int:
+        """Slots that exist so far; grows by doubling up to the limit."""
+        return len(self.last_ms)
+
+    @property
+    def limit(self) -> int:
+        """Series that may exist at once."""
+        return self._limit
+
+    def identity(self, slot: int) -> SeriesIdentity:
+        """Identity of a live slot."""
+        identity = self._identities[slot]
+        assert identity is not None
+        return identity
+
+    def route(
+        self,
+        keys: Sequence[SeriesKey],
+        start: int,
+        slots: IntArray,
+        resolve: Callable[[SeriesKey], SeriesIdentity | Any],
+    ) -> Routed:
+        """Fill ``slots[start:stop]``, stopping before a key that needs a slot in a full table, or to look no further.
+
+        ``resolve`` parses a key on first sight and answers an identity or a fault, which is handed back as it is. The
+        caller scores the rows up to ``stop``, then evicts :meth:`victims` and goes on from there: so an eviction sees
+        exactly the times of the rows before it, wherever a batch was cut.
+        """
+        ahead = keys[start : start + LOOKAHEAD_KEYS] if start else keys
+        stop = start + len(ahead)
+        found = list(map(self._slots_by_key.get, ahead))
+        if None not in found:
+            slots[start:stop] = np.fromiter(found, np.int64, len(found))
+            return Routed(stop)
+        routed = Routed(stop)
+        for position, slot in enumerate(found, start):
+            known = slot if slot is not None else self._admit(keys[position], position, routed, resolve)
+            if known is None:
+                routed.stop = position
+                routed.full = True
+                break
+            slots[position] = known
+        return routed
+
+    def victims(self) -> IntArray:
+        """The live slots seen longest ago, ascending; one in ``EVICTED_SHARE``, at least one (ties: lowest slot)."""
+        live = np.flatnonzero(self._live)
+        times = self.last_ms[live]
+        count = max(1, self._limit // EVICTED_SHARE)
+        oldest_kept = np.partition(times, count - 1)[count - 1]
+        older = live[times < oldest_kept]
+        tied = live[times == oldest_kept][: count - len(older)]
+        return np.sort(np.concatenate((older, tied)))
+
+    def evict(self, slots: IntArray) -> None:
+        """Forget the series of ``slots`` and every key that led to them; the slots may be used again."""
+        for slot in slots.tolist():
+            del self._slots_by_text[self.identity(slot).canonical]
+            self._identities[slot] = None
+            for key in self._keys_by_slot[slot]:
+                del self._slots_by_key[key]
+            self._keys_by_slot[slot].clear()
+        self.last_ms[slots] = NEVER_MS
+        self._live[slots] = False
+        self._free.extend(sorted(slots.tolist(), reverse=True))
+
+    def take_aliases_cleared(self) -> int:
+        """How often the alias table was emptied since the last call."""
+        count, self._aliases_cleared_count = self._aliases_cleared_count, 0
+        return count
+
+    def _admit(
+        self, key: SeriesKey, position: int, routed: Routed, resolve: Callable[[SeriesKey], SeriesIdentity | Any]
+    ) -> int | None:
+        """Slot of a key that was not known when the batch began, or None where the table is full."""
+        slot = self._slots_by_key.get(key)
+        if slot is not None:
+            return slot
+        identity = resolve(key)
+        if not isinstance(identity, SeriesIdentity):
+            routed.faults.append(Fault(position, identity))
+            return NO_SLOT
+        slot = self._slots_by_text.get(identity.canonical)
+        if slot is None:
+            if len(self._slots_by_text) >= self._limit:
+                return None
+            slot = self._create(identity)
+            routed.created.append(slot)
+        self._remember(key, slot)
+        return slot
+
+    def _create(self, identity: SeriesIdentity) -> int:
+        slot = self._free.pop() if self._free else len(self._identities)
+        if slot == len(self._identities):
+            self._identities.append(None)
+            self._keys_by_slot.append([])
+            self._grow_to(slot + 1)
+        self._identities[slot] = identity
+        self._live[slot] = True
+        self._slots_by_text[identity.canonical] = slot
+        return slot
+
+    def _grow_to(self, size: int) -> None:
+        if size <= self.capacity:
+            return
+        grown = np.full(min(max(size, 2 * self.capacity), self._limit), NEVER_MS, dtype=np.int64)
+        grown[: self.capacity] = self.last_ms
+        self.last_ms = grown
+        self._live = np.concatenate((self._live, np.zeros(len(grown) - len(self._live), dtype=np.bool_)))
+
+    def _remember(self, key: SeriesKey, slot: int) -> None:
+        """Add an alias. A full alias table is emptied: it only saves parsing, and what is in use is back at once."""
+        if len(self._slots_by_key) >= self._aliases_max:
+            self._slots_by_key.clear()
+            for keys in self._keys_by_slot:
+                keys.clear()
+            self._aliases_cleared_count += 1
+        self._slots_by_key[key] = slot
+        self._keys_by_slot[slot].append(key)
