@@ -1,0 +1,221 @@
+"""Learners alone: time per sample and bytes per series, the compiled default against river's detectors.
+
+``python -m benchmarks.learners [--quick] [--data DIR]``. Batched columns in, columns out; series in random order, one
+sample of each series per round, best of several passes, warmed up. "bare" is river's own ``score_one`` and
+``learn_one`` on one object. Bytes: the record of the compiled learner; for river the pickled length of one
+series' objects, measured in the run. ``--data`` adds a table over labelled series: gzip CSV files of
+``timestamp,value,label`` with epoch seconds.
+"""
+
+import argparse
+import gzip
+import pickle
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.report_line import show
+from detector.batches import FloatArray, IntArray, ScoreColumns
+from detector.learners import Learner, ResidualDetector, ResidualLearner, RiverLearner, RiverSpec
+from detector.learners.residual import STATE
+from detector.learners.river_spec import build_detector
+
+BATCH: Final = 10_000
+PASSES: Final = 3
+WARM: Final = 60
+HOLT: Final = {"river": "river.time_series.HoltWinters", "params": {"alpha": 0.3, "beta": 0.1}}
+SCALED: Final[tuple[tuple[str, dict[str, Any]], ...]] = (("river.preprocessing.MinMaxScaler", {}),)
+RIVER: Final = {
+    "GaussianScorer": RiverSpec("river.anomaly.GaussianScorer", features=()),
+    "StandardAbsoluteDeviation": RiverSpec("river.anomaly.StandardAbsoluteDeviation", features=()),
+    "HalfSpaceTrees": RiverSpec("river.anomaly.HalfSpaceTrees", steps=SCALED),
+    "OneClassSVM": RiverSpec("river.anomaly.OneClassSVM", steps=SCALED),
+    "PAD(HoltWinters)": RiverSpec("river.anomaly.PredictiveAnomalyDetection", {"predictive_model": HOLT}, features=()),
+    "LocalOutlierFactor": RiverSpec("river.anomaly.LocalOutlierFactor", features=("value", "diff_1"), steps=SCALED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """One line of the result."""
+
+    learner: str
+    series: int
+    microseconds: float
+    bytes_per_series: int
+
+
+def rounds(series: int, samples: int) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+    """Batches of at least ``samples`` rows in all: every round holds one sample of each series, in random order."""
+    rng = np.random.default_rng(1)
+    for index in range(-(-samples // series)):
+        order = rng.permutation(series)
+        values = 100.0 + rng.normal(size=series)
+        for start in range(0, series, BATCH):
+            part = order[start : start + BATCH]
+            yield part, np.full(len(part), index * 60_000, dtype=np.int64), values[start : start + BATCH]
+
+
+def gathered(series: int, samples: int) -> list[tuple[IntArray, IntArray, FloatArray]]:
+    """The batches of :func:`rounds`, joined where they are small: many rounds of few series make one batch."""
+    parts = list(rounds(series, samples))
+    width = max(1, BATCH // min(series, BATCH))
+    groups = [parts[start : start + width] for start in range(0, len(parts), width)]
+    return [
+        (
+            np.concatenate([slots for slots, _, _ in group]),
+            np.concatenate([times for _, times, _ in group]),
+            np.concatenate([values for _, _, values in group]),
+        )
+        for group in groups
+    ]
+
+
+def timed(learner: Learner, series: int, samples: int) -> float:
+    """Microseconds per sample of the fastest pass; the learner goes on learning from pass to pass."""
+    learner.reserve(series)
+    batches = gathered(series, samples)
+    outs = [ScoreColumns.empty(len(slots)) for slots, _, _ in batches]
+    rows = sum(len(slots) for slots, _, _ in batches)
+    best = float("inf")
+    for _ in range(PASSES):
+        began = time.perf_counter()
+        for (slots, times_ms, values), out in zip(batches, outs, strict=True):
+            learner.score(slots, times_ms, values, out)
+        best = min(best, time.perf_counter() - began)
+    return best / rows * 1e6
+
+
+def bare(model: Any, samples: int, *, supervised: bool) -> float:
+    """Microseconds per ``score_one`` and ``learn_one`` of one object with one feature."""
+    values = (100.0 + np.random.default_rng(1).normal(size=samples)).tolist()
+    for value in values[:WARM]:
+        model.learn_one({"value": value}, value) if supervised else model.learn_one({"value": value})
+    began = time.perf_counter()
+    for value in values:
+        features = {"value": value}
+        if supervised:
+            model.score_one(features, value)
+            model.learn_one(features, value)
+        else:
+            model.score_one(features)
+            model.learn_one(features)
+    return (time.perf_counter() - began) / samples * 1e6
+
+
+def compiled_rows(counts: Sequence[int], samples: int, tick: Callable[[str], None]) -> Iterator[Speed]:
+    """The compiled learner at several numbers of series."""
+    warm = ResidualLearner()
+    warm.reserve(1)
+    timed(warm, 1, 100)
+    for count in counts:
+        tick(f"residual, {count:,} series")
+        yield Speed("residual", count, timed(ResidualLearner(), count, max(samples, count * 3)), STATE.itemsize)
+    tick("residual, bare")
+    detector = ResidualDetector()
+    yield Speed("residual, bare", 1, bare(detector, samples // 20, supervised=True), len(pickle.dumps(detector)))
+
+
+def river_rows(counts: Sequence[int], samples: int, tick: Callable[[str], None]) -> Iterator[Speed]:
+    """River's detectors behind the same columns, and bare."""
+    for name, spec in RIVER.items():
+        few = samples // 20 if name == "LocalOutlierFactor" else samples
+        for count in counts:
+            tick(f"river {name}, {count:,} series")
+            learner = RiverLearner(spec)
+            microseconds = timed(learner, count, few)
+            yield Speed(f"river {name}", count, microseconds, learner.state_bytes() // count)
+        tick(f"river {name}, bare")
+        model = build_detector(spec)
+        microseconds = bare(model, few, supervised=not spec.features)
+        yield Speed(f"river {name}, bare", 1, microseconds, len(pickle.dumps(model)))
+
+
+def labelled(folder: Path, rows_max: int, tick: Callable[[str], None]) -> list[dict[str, object]]:
+    """False points per 1,000 and labelled ranges hit, at deviation 1.0, with no setting changed."""
+    makers: dict[str, Callable[[], Learner]] = {"residual": ResidualLearner}
+    for name in ("GaussianScorer", "StandardAbsoluteDeviation", "OneClassSVM", "PAD(HoltWinters)"):
+        makers[f"river {name}"] = lambda spec=RIVER[name]: RiverLearner(spec)  # type: ignore[misc]  # binds the spec
+    totals = {name: np.zeros(4) for name in makers}
+    for path in sorted(folder.glob("*.csv.gz")):
+        tick(path.name)
+        with gzip.open(path, "rt") as lines:
+            table = np.genfromtxt(lines, delimiter=",", skip_header=1, max_rows=rows_max)
+        table = table[np.isfinite(table[:, 1])]
+        for name, make in makers.items():
+            totals[name] += judged(make(), table)
+    return [
+        {
+            "learner": name,
+            "false_per_1000": round(1000.0 * false / max(normal, 1.0), 3),
+            "events_hit": int(hit),
+            "events": int(events),
+        }
+        for name, (false, normal, hit, events) in totals.items()
+    ]
+
+
+def judged(learner: Learner, table: FloatArray) -> FloatArray:
+    """False points, normal points, labelled ranges with a point outside the band, labelled ranges."""
+    learner.reserve(1)
+    size = len(table)
+    out = ScoreColumns.empty(size)
+    times_ms = table[:, 0].astype(np.int64) * 1000
+    learner.score(np.zeros(size, dtype=np.int64), times_ms, np.ascontiguousarray(table[:, 1]), out)
+    outside = out.deviation > 1.0
+    anomalous = table[:, 2] > 0
+    starts = np.flatnonzero(anomalous & ~np.r_[False, anomalous[:-1]])
+    ends = np.flatnonzero(anomalous & ~np.r_[anomalous[1:], False])
+    hit = sum(bool(outside[start : end + 1].any()) for start, end in zip(starts, ends, strict=True))
+    return np.array([float((outside & ~anomalous).sum()), float((~anomalous).sum()), float(hit), float(len(starts))])
+
+
+def main() -> None:
+    """Run the benchmark and print its tables and its JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="smaller runs, a few seconds")
+    parser.add_argument("--data", type=Path, help="folder of labelled series (timestamp,value,label in gzip CSV)")
+    arguments = parser.parse_args()
+    ours = (1, 10_000, 20_000) if arguments.quick else (1, 10_000, 100_000)
+    theirs = (1, 20) if arguments.quick else (1, 100)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("learners", total=None)
+
+        def tick(text: str) -> None:
+            progress.update(task, description=text, advance=1)
+
+        speeds = list(compiled_rows(ours, 100_000 if arguments.quick else 1_000_000, tick))
+        speeds += river_rows(theirs, 2_000 if arguments.quick else 20_000, tick)
+        quality = labelled(arguments.data, 2_000 if arguments.quick else 20_000, tick) if arguments.data else []
+    result = {
+        "benchmark": "learners",
+        "bytes": "residual: state record; river: pickled length of one series' objects",
+        "speed": [
+            {
+                "learner": speed.learner,
+                "series": speed.series,
+                "us_per_sample": round(speed.microseconds, 4),
+                "bytes_per_series": speed.bytes_per_series,
+            }
+            for speed in speeds
+        ],
+        "quality": quality,
+    }
+    rows = [[s.learner, f"{s.series:,}", f"{s.microseconds:.3f}", f"{s.bytes_per_series:,}"] for s in speeds]
+    if quality:
+        table = Table(*quality[0], title="Labelled series, at deviation 1.0", title_justify="left")
+        for line in quality:
+            table.add_row(*map(str, line.values()))
+        Console(width=120).print(table)
+    show("Learners: score, then learn", ("learner", "series", "µs per sample", "bytes per series"), rows, result)
+
+
+if __name__ == "__main__":
+    main()

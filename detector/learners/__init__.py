@@ -1,0 +1,33 @@
+"""Learners: online models of a series, one file each.
+
+A learner scores a sample before it learns it, answers NaN while warming up, and clips its own updates.
+A series' scores are a function of that series' own samples: not of a batch's cut, a slot's number or another series.
+Adding one is a file that implements :class:`Learner` and a line in :data:`LEARNERS`; the contract tests then cover it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from detector.learners.bank import LearnerBank
+from detector.learners.learner import Learner
+from detector.learners.residual import ResidualLearner
+from detector.learners.residual_estimator import Explanation, ResidualDetector
+from detector.learners.river_learner import RiverLearner
+from detector.learners.river_spec import RiverSpec
+
+LEARNERS: Final[dict[str, Callable[..., Learner]]] = {
+    "residual": ResidualLearner,
+    "river": RiverLearner,
+}
+"""By name in settings: "residual" takes nothing, "river" takes a :class:`RiverSpec`."""
+
+__all__ = [
+    "LEARNERS",
+    "Explanation",
+    "Learner",
+    "LearnerBank",
+    "ResidualDetector",
+    "ResidualLearner",
+    "RiverLearner",
+    "RiverSpec",
+]

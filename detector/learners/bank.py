@@ -1,0 +1,115 @@
+"""One partition's learners behind one door: which learner owns a slot, and in which of its rows."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from detector.batches import FloatArray, IntArray, ScoreColumns
+from detector.learners.learner import Learner
+
+_CAPACITY_MIN: Final = 64
+_CLOSED: Final = -1
+
+
+class _Rows:
+    """The dense rows of one learner: handed out from the lowest, returned ones first, doubled when they run out."""
+
+    __slots__ = ("_capacity", "_free", "_next", "learner")
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self._free: list[int] = []
+        self._next = 0
+        self._capacity = 0
+
+    def take(self) -> int:
+        """A row that holds a new series."""
+        if self._free:
+            return self._free.pop()
+        if self._next == self._capacity:
+            self._capacity = max(_CAPACITY_MIN, 2 * self._capacity)
+            self.learner.reserve(self._capacity)
+        self._next += 1
+        return self._next - 1
+
+    def give_back(self, rows: IntArray) -> None:
+        """Forget these rows' series and let others have the rows."""
+        self.learner.reset(rows)
+        self._free.extend(rows.tolist())
+
+
+class LearnerBank:
+    """Routes the samples of a partition to the learners that its policies ask for.
+
+    Every learner gets rows of its own, dense and apart from slots, so that two learners do not both pay for every slot.
+    A series' result does not depend on its row, so neither eviction nor the order of arrival shows in any score.
+    """
+
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        assert learners
+        self._parts = [_Rows(learner) for learner in learners]
+        self._owners = np.full(0, _CLOSED, dtype=np.int64)
+        self._rows = np.zeros(0, dtype=np.int64)
+
+    def open(self, slot: int, learner: int) -> None:
+        """Give a new series at ``slot`` a row of the learner with this index."""
+        self._reserve(slot + 1)
+        assert self._owners[slot] == _CLOSED, "a slot is opened once and released before it is opened again"
+        self._rows[slot] = self._parts[learner].take()
+        self._owners[slot] = learner
+
+    def release(self, slots: IntArray) -> None:
+        """Forget these open slots; their rows go to later series."""
+        owners = self._owners[slots]
+        assert (owners != _CLOSED).all()
+        for index, part in enumerate(self._parts):
+            own = slots[owners == index]
+            if len(own):
+                part.give_back(self._rows[own])
+        self._owners[slots] = _CLOSED
+
+    def score(self, slots: IntArray, times_ms: IntArray, values: FloatArray, out: ScoreColumns) -> int:
+        """Score, then learn, each series in row order; returns how many samples met an exception."""
+        assert len(slots) == len(times_ms) == len(values) == len(out)
+        rows = self._rows[slots]
+        if len(self._parts) == 1:
+            return self._parts[0].learner.score(rows, times_ms, values, out)
+        owners = self._owners[slots]
+        failures = 0
+        for index, part in enumerate(self._parts):
+            own = np.flatnonzero(owners == index)
+            if len(own) == 0:
+                continue
+            answer = ScoreColumns.empty(len(own))
+            failures += part.learner.score(rows[own], times_ms[own], values[own], answer)
+            _scatter(answer, own, out)
+        return failures
+
+    def samples_seen(self, slot: int) -> int:
+        """How many samples the series at ``slot`` has been given."""
+        return self.learner_of(slot).samples_seen(int(self._rows[slot]))
+
+    def learner_of(self, slot: int) -> Learner:
+        """The learner that owns an open slot."""
+        owner = int(self._owners[slot])
+        assert owner != _CLOSED
+        return self._parts[owner].learner
+
+    def state_bytes(self) -> int:
+        """Bytes of state of all learners and of the routing itself."""
+        return sum(part.learner.state_bytes() for part in self._parts) + self._owners.nbytes + self._rows.nbytes
+
+    def _reserve(self, capacity: int) -> None:
+        size = len(self._owners)
+        if capacity <= size:
+            return
+        grown = max(_CAPACITY_MIN, 2 * size, capacity)
+        self._owners = np.concatenate((self._owners, np.full(grown - size, _CLOSED, dtype=np.int64)))
+        self._rows = np.concatenate((self._rows, np.zeros(grown - size, dtype=np.int64)))
+
+
+def _scatter(answer: ScoreColumns, rows: IntArray, out: ScoreColumns) -> None:
+    """Write a learner's answer to the rows of the batch that it is about."""
+    for column, part in zip(out.columns(), answer.columns(), strict=True):
+        column[rows] = part

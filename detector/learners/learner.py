@@ -1,0 +1,36 @@
+"""What the rest of the package may expect of any learner."""
+
+from typing import Protocol
+
+from detector.batches import FloatArray, IntArray, ScoreColumns
+
+
+class Learner(Protocol):
+    """Online models of many series, one per slot; columns in, columns out.
+
+    A series' scores and state are a function of its own samples in order and of nothing else: not of the slot's number,
+    of other series or of where a batch is cut. Times per slot are strictly increasing and values are finite; the caller
+    has dropped everything else.
+    """
+
+    name: str
+    version: int
+    warm_up_samples: int
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for the slots 0 to ``capacity`` - 1; only grows, and keeps what was learnt."""
+
+    def score(self, slots: IntArray, times_ms: IntArray, values: FloatArray, out: ScoreColumns) -> int:
+        """In row order: score a sample, then learn it; every column of ``out`` is written, with NaN while warming up.
+
+        Returns how many samples met an exception inside a foreign model; such a series answers NaN until it is reset.
+        """
+
+    def reset(self, slots: IntArray) -> None:
+        """Forget: these slots are new series again."""
+
+    def samples_seen(self, slot: int) -> int:
+        """How many samples the slot's series has been given since it was new."""
+
+    def state_bytes(self) -> int:
+        """Bytes of state that are held for all slots."""

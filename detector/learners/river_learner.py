@@ -1,0 +1,186 @@
+"""Any river anomaly detector, one object per series, behind the same columns as the compiled learner."""
+
+import math
+import pickle
+from collections import deque
+from typing import Final
+
+import numpy as np
+from river import base
+
+from detector.batches import FloatArray, IntArray, ScoreColumns
+from detector.errors import UsageError
+from detector.learners.calibration import Calibration, stretch
+from detector.learners.river_features import Features, FeatureSet
+from detector.learners.river_spec import (
+    RiverSpec,
+    build_detector,
+    build_transformers,
+    innermost,
+    scores_are_probabilities,
+)
+
+WARM_UP_SAMPLES_MIN: Final = 20
+"""Ten samples teach the model and ten calibrate it: with fewer, the first deviations would mean nothing."""
+
+_OVERHEAD_BYTES: Final = 1000
+"""Guess at one series' objects around a model that cannot be measured."""
+
+
+class _Series:
+    """One series: its model, what it needs to make features, and what its raw scores usually are."""
+
+    __slots__ = ("calibration", "failed", "model", "past", "quiet", "seen", "steps", "taught")
+
+    def __init__(self, spec: RiverSpec, history: int) -> None:
+        self.model = build_detector(spec)
+        self.steps = build_transformers(spec)
+        self.past: deque[float] = deque(maxlen=history)
+        self.calibration = Calibration()
+        self.seen = 0
+        self.taught = 0
+        self.quiet = 0
+        self.failed = False
+
+
+class RiverLearner:
+    """One river detector per series, with features from the series' past and a calibrated deviation.
+
+    The raw score is compared with what the model usually answers for this series, because river's scores have no common
+    scale (see :mod:`detector.learners.calibration`). A model that raises quarantines its series: NaN from then on,
+    counted once. Before its first answer a model may be unable to score, as forecasters are, for at most
+    ``spec.quiet_samples_max`` samples. One that has answered exactly 0 so far is taken to be warming up, within the
+    same bound.
+
+    There is no band: ``expected``, ``lower``, ``upper`` and ``novelty`` are NaN. Raises ``UsageError`` for a wrong
+    ``spec``.
+    """
+
+    version = 1
+
+    def __init__(self, spec: RiverSpec) -> None:
+        if spec.warm_up_samples < WARM_UP_SAMPLES_MIN or spec.quiet_samples_max < 0:
+            raise UsageError(
+                f"warm_up_samples must be at least {WARM_UP_SAMPLES_MIN} and quiet_samples_max at least 0",
+            )
+        self.name = spec.path
+        self.warm_up_samples = spec.warm_up_samples
+        self._teaching_samples = spec.warm_up_samples // 2
+        self._spec = spec
+        self._features = FeatureSet(spec.features)
+        prototype = _Series(spec, self._features.history)
+        self._supervised = isinstance(innermost(prototype.model), base.SupervisedAnomalyDetector)
+        if not self._supervised and not spec.features:
+            raise UsageError(f"{spec.path} sees nothing but its features, so it needs at least one")
+        self._probabilities = scores_are_probabilities(spec, prototype.model)
+        self._series: list[_Series | None] = []
+        self._live = 0
+        self._series_bytes = _measure(prototype)
+        self._measured_at = 1
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for the slots 0 to ``capacity`` - 1; models are made when their first sample comes."""
+        self._series.extend([None] * (capacity - len(self._series)))
+
+    def score(self, slots: IntArray, times_ms: IntArray, values: FloatArray, out: ScoreColumns) -> int:
+        """Score, then learn, in row order; returns how many samples met an exception."""
+        assert len(slots) == len(times_ms) == len(values) == len(out)
+        for column in out.columns():
+            column.fill(np.nan)
+        failures = 0
+        rows = zip(slots.tolist(), times_ms.tolist(), values.tolist(), strict=True)
+        for row, (slot, time_ms, value) in enumerate(rows):
+            series = self._series_at(slot)
+            series.seen += 1
+            if series.failed:
+                continue
+            try:
+                deviation = self._take(series, time_ms, value)
+            except Exception:  # noqa: BLE001  # a foreign model may raise anything; its series is quarantined, not the batch
+                series.failed = True
+                failures += 1
+                continue
+            out.deviation[row] = deviation
+            out.score[row] = 100.0 * deviation / (1.0 + deviation)
+        return failures
+
+    def reset(self, slots: IntArray) -> None:
+        """Drop these slots' models."""
+        for slot in slots.tolist():
+            if self._series[slot] is not None:
+                self._series[slot] = None
+                self._live -= 1
+
+    def samples_seen(self, slot: int) -> int:
+        """How many samples the slot's series has been given since it was new, those in quarantine included."""
+        series = self._series[slot]
+        return 0 if series is None else series.seen
+
+    def state_bytes(self) -> int:
+        """An estimate: the pickled length of one series' objects, measured now and then, times the live series."""
+        return self._live * self._series_bytes
+
+    def _series_at(self, slot: int) -> _Series:
+        series = self._series[slot]
+        if series is None:
+            series = _Series(self._spec, self._features.history)
+            self._series[slot] = series
+            self._live += 1
+        elif series.seen >= 2 * self._measured_at:
+            self._measured_at = series.seen
+            self._series_bytes = _measure(series)
+        return series
+
+    def _take(self, series: _Series, time_ms: int, value: float) -> float:
+        """Score, then learn, one sample; the deviation, or NaN where there is none yet."""
+        features = self._features.of(series.past, time_ms, value)
+        series.past.append(value)
+        if features is None:
+            return math.nan
+        raw = self._raw_score(series, features, value)
+        for step in series.steps:
+            step.learn_one(features)
+            features = step.transform_one(features)
+        if self._supervised:
+            series.model.learn_one(features, value)
+        else:
+            series.model.learn_one(features)
+        series.taught += 1
+        return self._judge(series, raw)
+
+    def _raw_score(self, series: _Series, features: Features, value: float) -> float:
+        """The model's own answer; NaN while it has never answered and still may be unable to."""
+        for step in series.steps:
+            features = step.transform_one(features)
+        try:
+            raw = series.model.score_one(features, value) if self._supervised else series.model.score_one(features)
+        except Exception:
+            if series.calibration.samples > 0 or series.quiet >= self._spec.quiet_samples_max:
+                raise
+            return math.nan
+        return float(raw)
+
+    def _judge(self, series: _Series, raw: float) -> float:
+        """Compare a raw score with the usual ones, then count it among them."""
+        if series.taught <= self._teaching_samples:
+            return math.nan  # a model's first answers may be wild: some divide by a deviation that is still 0
+        calibration = series.calibration
+        silent = raw == 0.0 or not math.isfinite(raw)
+        if silent and calibration.samples == 0 and series.quiet < self._spec.quiet_samples_max:
+            series.quiet += 1
+            return math.nan
+        if not math.isfinite(raw):
+            return math.nan
+        scaled = stretch(raw) if self._probabilities else raw
+        warm = calibration.samples >= self.warm_up_samples - self._teaching_samples
+        deviation = calibration.deviation(scaled) if warm else math.nan
+        calibration.learn(scaled)
+        return deviation
+
+
+def _measure(series: _Series) -> int:
+    """Bytes of one series' pickled objects: near what they hold, and quick enough to be told now and then."""
+    try:
+        return len(pickle.dumps((series.model, series.steps, series.past), protocol=5)) + _OVERHEAD_BYTES
+    except Exception:  # noqa: BLE001  # a foreign model may refuse in any way; the figure is for telemetry only
+        return _OVERHEAD_BYTES
