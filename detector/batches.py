@@ -176,8 +176,8 @@ class Transition:
     """One step in the life of one episode: the row that caused it and what is known of the episode then.
 
     Times are epoch milliseconds of event time. ``recent_values`` float64[k], the newest last, holds the last samples of
-    the series up to and including this row, ``samples_seen`` counts them all. ``peak_*`` describe the sample with the largest deviation of the episode so
-    far.
+    the series up to and including this row, ``samples_seen`` counts them all. ``peak_*`` describe the sample with the
+    largest deviation of the episode so far.
     """
 
     row: int

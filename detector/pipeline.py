@@ -184,9 +184,7 @@ class PartitionPipeline:
         counts = passage.counts
         for transition in transitions:
             learner = self._bank.learner_of(transition.slot)
-            model = ModelFacts(
-                learner.name, learner.version, self._bank.samples_seen(transition.slot), self._config_hash
-            )
+            model = ModelFacts(learner.name, learner.version, self._config_hash)
             source = Provenance(
                 self._topic,
                 self._partition,

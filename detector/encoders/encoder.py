@@ -1,0 +1,43 @@
+"""What an encoder is, and the facts it is told besides the transition."""
+
+from typing import NamedTuple, Protocol
+
+from detector.batches import Event, SeriesIdentity, Transition
+
+
+class Provenance(NamedTuple):
+    """The input record behind a transition; ``record_timestamp_ms`` is the broker's, or ``TIMESTAMP_UNKNOWN``."""
+
+    topic: str
+    partition: int
+    offset: int
+    record_timestamp_ms: int
+
+
+class ModelFacts(NamedTuple):
+    """The learner behind a transition."""
+
+    name: str
+    version: int
+    config_hash: str
+
+
+class Encoder(Protocol):
+    """Turns transitions into messages.
+
+    Called once per transition, in the order of the input. A law of every encoder: the event is a function of the
+    arguments alone, so that a replay sends the same bytes, and its key is the series' fingerprint, so that one series
+    stays in order.
+    """
+
+    content_type: str
+
+    def encode(
+        self,
+        transition: Transition,
+        identity: SeriesIdentity,
+        policy_name: str,
+        model: ModelFacts,
+        provenance: Provenance,
+    ) -> Event:
+        """Encode one transition; never raises for values that a decoder lets through."""

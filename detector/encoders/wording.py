@@ -1,0 +1,172 @@
+"""The words of an event: numbers, times, the summary sentence and the reasons."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from detector.batches import SeriesIdentity, Transition
+from detector.encoders.event import Reason, ReasonCode, Topology
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+TIME_MIN_MS: Final = -62_135_596_800_000
+"""0001-01-01, the first day that RFC 3339 and the calendar know."""
+TIME_MAX_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
+PLAIN_EXPONENT_MIN: Final = -4
+PLAIN_EXPONENT_MAX: Final = 9
+"""Between these powers of ten a number is written out; beyond, in scientific notation."""
+
+LABELS_NAMED_MAX: Final = 3
+"""Labels named in a summary where no service, host or namespace is known."""
+
+WEIGHT_DIGITS: Final = 4
+
+
+def rfc3339(time_ms: int) -> str:
+    """Epoch milliseconds as RFC 3339 in UTC; clamped to the years 1 to 9999.
+
+    >>> rfc3339(1_795_305_720_000)
+    '2026-11-22T00:02:00.000Z'
+    """
+    time = EPOCH + timedelta(milliseconds=min(max(time_ms, TIME_MIN_MS), TIME_MAX_MS))
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z".rjust(24, "0")
+
+
+def number(value: float) -> str:
+    """A number with three significant digits, whole part in full.
+
+    >>> number(1.8449), number(0.31), number(12345.6), number(3e-7)
+    ('1.84', '0.31', '12346', '3e-07')
+    """
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    exponent = int(f"{value:.2e}".partition("e")[2])
+    if not PLAIN_EXPONENT_MIN <= exponent <= PLAIN_EXPONENT_MAX:
+        return f"{value:.3g}"
+    text = f"{value:.{max(0, 2 - exponent)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def duration(length_ms: int) -> str:
+    """A length of time in its two largest units.
+
+    >>> duration(45_000), duration(14 * 60_000), duration(93_780_000)
+    ('45 s', '14 min', '1 d 2 h')
+    """
+    seconds = max(length_ms, 0) // 1000
+    if seconds == 0:
+        return f"{max(length_ms, 0)} ms"
+    parts = ((seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
+    first = next(index for index, (amount, _) in enumerate(parts) if amount)
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2] if amount)
+
+
+def subject_of(identity: SeriesIdentity, topology: Topology) -> str:
+    """The series as an operator calls it: the metric, and the service, host or namespace; else its first labels."""
+    owner = topology.service or topology.host or topology.namespace
+    if owner is not None:
+        return f"{identity.name} of {owner}"
+    labels = ", ".join(f"{name}={identity.labels[name]}" for name in sorted(identity.labels)[:LABELS_NAMED_MAX])
+    return f"{identity.name}{{{labels}}}" if labels else identity.name
+
+
+def summarise(transition: Transition, identity: SeriesIdentity, topology: Topology) -> str:
+    """The transition as one sentence for the person on call: how bad, what is normal, since when."""
+    subject = subject_of(identity, topology)
+    unit = f" {identity.unit}" if identity.unit else ""
+    share = f"{transition.anomalous_points} of {transition.points} points anomalous"
+    started = _moment(transition.started_ms)
+    if transition.state == "closed":
+        return f"{subject} {_ending(transition, unit)}; {_peak(transition, unit)}; {share} since {started}"
+    observed = f"{subject} is {number(transition.observed)}{unit}"
+    flapping = ", flapping between normal and anomalous" if transition.flapping else ""
+    band = _band(transition, unit)
+    if transition.state == "opened" or is_outside(transition):
+        distance = _distance(transition.deviation, transition.expected, transition, unit)
+        return f"{observed}, {distance}{band}{flapping}, since {started}; {share}"
+    inside = f"{observed}, inside its band for the moment{band}{flapping}"
+    return f"{inside}; {_peak(transition, unit)}; {share} since {started}"
+
+
+def is_outside(transition: Transition) -> bool:
+    """Whether the sample of the transition is itself beyond the band, on the side of the episode."""
+    if not transition.deviation >= 1.0:
+        return False
+    return math.isnan(transition.expected) or (transition.observed > transition.expected) == (
+        transition.kind == "metric.spike"
+    )
+
+
+def _ending(transition: Transition, unit: str) -> str:
+    assert transition.ended_ms is not None, "a closed episode has an end"
+    observed = f"{number(transition.observed)}{unit}"
+    if transition.end_reason == "evicted":
+        return f"had not recovered when the detector stopped following it (last value {observed})"
+    lasted = duration(transition.ended_ms - transition.started_ms)
+    return f"is back to normal at {observed}{_band(transition, unit)} after {lasted}"
+
+
+def _peak(transition: Transition, unit: str) -> str:
+    distance = _distance(transition.peak_deviation, transition.peak_expected, transition, unit)
+    at = _moment(transition.peak_time_ms)
+    return f"peak {number(transition.peak_observed)}{unit}, {distance}, at {at}"
+
+
+def _distance(deviation: float, expected: float, transition: Transition, unit: str) -> str:
+    if math.isnan(expected):
+        return f"{number(deviation)} times the edge of its normal band"
+    side = "above" if transition.kind == "metric.spike" else "below"
+    return f"{number(deviation)} times its band {side} the expected {number(expected)}{unit}"
+
+
+def _band(transition: Transition, unit: str) -> str:
+    if math.isnan(transition.lower) or math.isnan(transition.upper):
+        return ""
+    return f" (normal {number(transition.lower)} to {number(transition.upper)}{unit})"
+
+
+def _moment(time_ms: int) -> str:
+    text = rfc3339(time_ms)
+    return f"{text[:10]} {text[11:19]}Z"
+
+
+def reasons_for(transition: Transition) -> list[Reason]:
+    """Why this is an episode: distance from the band, share of anomalous points, novelty; the heaviest first.
+
+    Each strength lies between 0 and 1: d / (1 + d) of the peak's deviation d, the share of points, and n / (1 + n) of
+    the novelty n, where the learner has one. Weights are strengths divided by their sum, in four digits; the heaviest
+    takes what rounding leaves, so that they sum to 1.
+    """
+    strengths: list[tuple[float, ReasonCode, str]] = [
+        (_saturate(transition.peak_deviation), _band_code(transition), _band_text(transition)),
+        (
+            transition.anomalous_points / transition.points,
+            "sustained",
+            f"{transition.anomalous_points} of {transition.points} points since the start are anomalous",
+        ),
+    ]
+    if transition.novelty > 0:
+        text = f"novelty {number(transition.novelty)}: unlike anything this series has shown"
+        strengths.append((_saturate(transition.novelty), "novel", text))
+    strengths.sort(key=lambda strength: -strength[0])
+    total = sum(strength for strength, _, _ in strengths)
+    weights = [round(strength / total, WEIGHT_DIGITS) for strength, _, _ in strengths]
+    weights[0] = round(1.0 - sum(weights[1:]), WEIGHT_DIGITS)
+    reasons = [Reason(code, weight, text) for weight, (_, code, text) in zip(weights, strengths, strict=True)]
+    return sorted(reasons, key=lambda reason: -reason.weight)
+
+
+def _saturate(strength: float) -> float:
+    return strength / (1.0 + strength) if math.isfinite(strength) else 1.0
+
+
+def _band_code(transition: Transition) -> ReasonCode:
+    if math.isnan(transition.peak_expected):
+        return "outside_band"
+    return "above_band" if transition.kind == "metric.spike" else "below_band"
+
+
+def _band_text(transition: Transition) -> str:
+    times = number(transition.peak_deviation)
+    return f"peak {number(transition.peak_observed)} is {times} times as far from the expected value as the band's edge"

@@ -1,0 +1,20 @@
+"""Scores become episodes: opened, updated, closed.
+
+One compiled state machine per series and direction, under the policy that fits the series best. Event time only; a
+series depends on its own rows in order and on nothing else. Python objects exist only for the few transitions.
+"""
+
+from detector.episodes.judge import EpisodeJudge
+from detector.episodes.matchers import Matcher, MatchOperator, parse_matchers
+from detector.episodes.policies import DEFAULT_POLICY, Direction, Policy, PolicyBook
+
+__all__ = [
+    "DEFAULT_POLICY",
+    "Direction",
+    "EpisodeJudge",
+    "MatchOperator",
+    "Matcher",
+    "Policy",
+    "PolicyBook",
+    "parse_matchers",
+]

@@ -1,0 +1,130 @@
+"""What counts as an episode: gates, persistence and severity, chosen per series."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Final, Literal
+
+from detector.batches import SeriesIdentity
+from detector.episodes.matchers import Matcher
+from detector.episodes.records import HISTORY_ROWS, OPEN_WINDOW_MAX
+from detector.errors import UsageError
+
+Direction = Literal["up", "down", "both"]
+DIRECTIONS: Final[tuple[Direction, ...]] = ("up", "down", "both")
+
+DURATION_MAX_S: Final = 366 * 86_400.0
+"""A year; anything longer is a mistake in units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the scored rows of the matching series become episodes. Raises ``UsageError`` for values that make no sense.
+
+    A row is anomalous when its deviation reaches ``deviation_min`` (1.0 is the edge of the normal band), in an allowed
+    ``direction``, and it passes the gates: ``abs_min`` (unit of the series) and ``rel_min`` (share of the expected
+    value) on its distance from the expected value, and ``volume_min`` on the larger of observed and expected, which
+    keeps low-traffic series quiet. ``model`` names the learner to use and means nothing here.
+
+    An episode opens when ``open_points`` of the last ``open_window`` scored rows are anomalous and closes when
+    ``close_points`` of the last ``close_window`` are normal. Nine of ten, because a value that swings around the band's
+    edge with up to eight rows on each side is then one episode, not many, while one straggler does not keep an episode
+    open. For ``cooldown_s`` of event time after a close nothing opens.
+
+    ``flap_crossings`` changes between normal and anomalous within ``flap_window`` rows make an open episode flapping;
+    it then closes only when fewer than half as many are left. Six changes with eight rows between them span 42 rows, so
+    the window is 48. Windows count rows with a score, not time.
+
+    Severity follows the score of the peak. With the learners' scale of 100 d / (1 + d) for a deviation d, 75 is three
+    times the distance to the band's edge and 90 is nine times.
+    """
+
+    name: str
+    matchers: tuple[Matcher, ...] = ()
+    _: KW_ONLY
+    model: str = "auto"
+    direction: Direction = "both"
+    deviation_min: float = 1.0
+    abs_min: float = 0.0
+    rel_min: float = 0.0
+    volume_min: float = 0.0
+    open_points: int = 3
+    open_window: int = 5
+    close_points: int = 9
+    close_window: int = 10
+    cooldown_s: float = 600.0
+    flap_crossings: int = 6
+    flap_window: int = 48
+    update_interval_s: float = 300.0
+    severity_error_score: float = 75.0
+    severity_critical_score: float = 90.0
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise UsageError("a policy needs a name")
+        if self.direction not in DIRECTIONS:
+            raise self._fault("direction", self.direction, "one of up, down, both")
+        if not (math.isfinite(self.deviation_min) and self.deviation_min > 0):
+            raise self._fault("deviation_min", self.deviation_min, "a number above 0")
+        for field in ("abs_min", "rel_min", "volume_min"):
+            self._check_range(field, 0.0, math.inf)
+        for field in ("cooldown_s", "update_interval_s"):
+            self._check_range(field, 0.0, DURATION_MAX_S)
+        self._check_range("open_window", 1, OPEN_WINDOW_MAX)
+        self._check_range("open_points", 1, self.open_window)
+        self._check_range("close_window", 1, HISTORY_ROWS)
+        self._check_range("close_points", 1, self.close_window)
+        self._check_range("flap_window", 2, HISTORY_ROWS)
+        self._check_range("flap_crossings", 2, HISTORY_ROWS)
+        self._check_range("severity_error_score", 0.0, 100.0)
+        self._check_range("severity_critical_score", self.severity_error_score, 100.0)
+
+    def matches(self, identity: SeriesIdentity) -> bool:
+        """Whether every matcher holds; without matchers, always."""
+        return all(matcher.matches(identity) for matcher in self.matchers)
+
+    def _check_range(self, field: str, smallest: float, largest: float) -> None:
+        value = getattr(self, field)
+        if not smallest <= value <= largest or math.isinf(value):
+            wanted = f"{smallest:g} or more" if math.isinf(largest) else f"between {smallest:g} and {largest:g}"
+            raise self._fault(field, value, wanted)
+
+    def _fault(self, field: str, value: object, wanted: str) -> UsageError:
+        return UsageError(f"policy {self.name!r}: {field} must be {wanted}, not {value!r}")
+
+
+DEFAULT_POLICY: Final = Policy(name="default")
+"""What applies where no other policy does."""
+
+
+class PolicyBook:
+    """The policies of a partition, in the order given, and the rule which one applies.
+
+    The most specific wins: more equality matchers, then more of the other matchers, then the earlier one. A policy
+    without matchers is the default; :data:`DEFAULT_POLICY` is appended where none is given, so one always applies.
+    Raises ``UsageError`` for two policies of one name or two defaults.
+    """
+
+    def __init__(self, policies: Sequence[Policy] = ()) -> None:
+        names = [policy.name for policy in policies]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"policy {name!r} is defined twice; give each policy a name of its own")
+        defaults = [policy.name for policy in policies if not policy.matchers]
+        if len(defaults) > 1:
+            raise UsageError(
+                f"policies {defaults[0]!r} and {defaults[1]!r} both lack matchers; only one can be the default"
+            )
+        if not defaults and DEFAULT_POLICY.name in names:
+            raise UsageError("policy 'default' has matchers; the name belongs to the policy for everything else")
+        self.policies: Final[tuple[Policy, ...]] = (*policies,) if defaults else (*policies, DEFAULT_POLICY)
+        self._ranking = sorted(range(len(self.policies)), key=self._rank)
+
+    def choose(self, identity: SeriesIdentity) -> int:
+        """Index in ``policies`` of the one that applies to a series."""
+        return next(index for index in self._ranking if self.policies[index].matches(identity))
+
+    def _rank(self, index: int) -> tuple[int, int, int]:
+        matchers = self.policies[index].matchers
+        equal = sum(matcher.operator == "=" for matcher in matchers)
+        return -equal, equal - len(matchers), index

@@ -1,0 +1,128 @@
+"""The shape of one series' episode state, of one policy row and of one output row.
+
+Two lanes per series: lane ``UP`` follows ``metric.spike``, lane ``DOWN`` follows ``metric.dip``. What every row touches
+stands first, so that a series in which nothing happens costs one cache line and its place in the ring of values.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+UP: Final = 0
+DOWN: Final = 1
+LANES: Final = 2
+NO_LANE: Final = -1
+
+NOTHING: Final = 0
+OPENED: Final = 1
+UPDATED: Final = 2
+CLOSED: Final = 3
+
+RECENT_VALUES: Final = 16
+"""Values kept per series for the evidence of an event: two cache lines, and enough for a sparkline."""
+
+OPEN_WINDOW_MAX: Final = 16
+"""The times of this many rows are kept, to know when the first anomalous row of an opening window was."""
+
+HISTORY_ROWS: Final = 64
+"""Bits of history per lane."""
+
+NEVER_MS: Final = int(np.iinfo(np.int64).min)
+"""A time before all times."""
+
+SERIES_DTYPE: Final = np.dtype(
+    [
+        ("last_ms", np.int64),
+        ("interval_ms", np.float64),
+        ("seen", np.int64),  # rows with a value
+        ("scored", np.int64),  # rows with a score
+        ("history", np.uint64, (LANES,)),  # anomalous flags of scored rows, the newest in bit 0
+        ("policy", np.int32),
+        ("open", np.uint8, (LANES,)),
+        ("triggered", np.uint8, (LANES,)),  # the condition to open held at the last row
+        ("values", np.float64, (RECENT_VALUES,)),  # ring over `seen`
+        ("anomalous_ms", np.int64, (OPEN_WINDOW_MAX,)),  # ring over `scored`, written on anomalous rows only
+        ("since_open", np.uint64, (LANES,)),  # one bit per row after the opening one
+        ("cooldown_until_ms", np.int64, (LANES,)),
+        ("started_ms", np.int64, (LANES,)),
+        ("detected_ms", np.int64, (LANES,)),
+        ("anomalous_last_ms", np.int64, (LANES,)),
+        ("emitted_ms", np.int64, (LANES,)),
+        ("points", np.int64, (LANES,)),
+        ("anomalous_points", np.int64, (LANES,)),
+        ("peak_score", np.float64, (LANES,)),
+        ("peak_deviation", np.float64, (LANES,)),
+        ("peak_observed", np.float64, (LANES,)),
+        ("peak_expected", np.float64, (LANES,)),
+        ("peak_ms", np.int64, (LANES,)),
+        ("sequence", np.int64, (LANES,)),
+        ("episode", np.int64, (LANES,)),
+        ("level", np.int64, (LANES,)),
+        ("flapping", np.uint8, (LANES,)),
+    ],
+    align=True,
+)
+
+POLICY_DTYPE: Final = np.dtype(
+    [
+        ("up", np.uint8),
+        ("down", np.uint8),
+        ("deviation_min", np.float64),
+        ("abs_min", np.float64),
+        ("rel_min", np.float64),
+        ("volume_min", np.float64),
+        ("open_points", np.int64),
+        ("open_mask", np.uint64),
+        ("close_points", np.int64),
+        ("close_mask", np.uint64),
+        ("cooldown_ms", np.int64),
+        ("flap_crossings", np.int64),
+        ("flap_mask", np.uint64),
+        ("update_interval_ms", np.int64),
+        ("error_score", np.float64),
+        ("critical_score", np.float64),
+    ],
+    align=True,
+)
+
+OUTPUT_DTYPE: Final = np.dtype(
+    [
+        ("position", np.int64),
+        ("lane", np.int64),
+        ("state", np.int64),
+        ("sequence", np.int64),
+        ("episode", np.int64),
+        ("level", np.int64),
+        ("flapping", np.uint8),
+        ("started_ms", np.int64),
+        ("detected_ms", np.int64),
+        ("anomalous_last_ms", np.int64),
+        ("points", np.int64),
+        ("anomalous_points", np.int64),
+        ("interval_ms", np.float64),
+        ("peak_score", np.float64),
+        ("peak_deviation", np.float64),
+        ("peak_observed", np.float64),
+        ("peak_expected", np.float64),
+        ("peak_ms", np.int64),
+        ("seen", np.int64),
+        ("recent", np.float64, (RECENT_VALUES,)),  # the newest last, as many as were seen
+    ],
+    align=True,
+)
+
+
+def blank_series(size: int) -> NDArray[np.void]:
+    """Records of ``size`` series of which nothing is known yet."""
+    records = np.zeros(size, SERIES_DTYPE)
+    for name in ("last_ms", "cooldown_until_ms", "peak_ms", "emitted_ms"):
+        records[name] = NEVER_MS
+    records["interval_ms"] = np.nan
+    return records
+
+
+def low_bits(count: int) -> np.uint64:
+    """A mask of the newest ``count`` rows of a history."""
+    assert 0 <= count <= HISTORY_ROWS
+    return np.uint64((1 << count) - 1)
