@@ -243,8 +243,8 @@ class BatchCounts:
 class ScoredBatch:
     """Per-sample results, aligned with the samples that were routed: for ``replay --scores`` and the scores topic.
 
-    ``rows`` int64[m] record of each sample; ``series`` m canonical identities; ``accepted`` bool[m], false for samples
-    that came late or twice and were dropped (their name is empty).
+    ``rows`` int64[m] record of each sample; ``series`` m canonical identities, empty where the labels were unusable;
+    ``accepted`` bool[m], false for samples that came late or twice and were dropped.
     """
 
     rows: IntArray

@@ -62,6 +62,6 @@ class SourceFailedError(StopWorkerError):
 class CommitPostponedError(StopWorkerError):
     """A commit got no usable answer in time, or came in the middle of a rebalance; nothing is known to be lost.
 
-    At-least-once delivery carries on: the next commit covers the same records. Who cannot tolerate not knowing lets it stop
-    the worker. Operator: nothing while it is rare; otherwise look at the group coordinator and the network.
+    At-least-once delivery carries on: the next commit covers the same records. Who cannot tolerate not knowing lets it
+    stop the worker. Operator: nothing while it is rare; otherwise look at the group coordinator and the network.
     """

@@ -150,6 +150,8 @@ class PartitionPipeline:
         samples, counts = passage.samples, passage.counts
         slots, times, values = passage.slots[start:stop], samples.times_ms[start:stop], samples.values[start:stop]
         accepted = passage.accepted[start:stop]
+        if traced is not None:
+            traced.name(start, [self._name(slot) for slot in slots.tolist()])
         late, repeated = admit(self._series.last_ms, slots, times, accepted)
         counts.late += late
         counts.repeated += repeated
@@ -163,12 +165,14 @@ class PartitionPipeline:
         counts.learner_failures += self._bank.score(slots, times, values, scores)
         self.watermark_ms = max(self.watermark_ms, int(times.max()))
         if traced is not None:
-            names = [self._series.identity(slot).canonical for slot in slots.tolist()]
-            traced.add(start + np.flatnonzero(accepted), names, scores)
+            traced.score(start + np.flatnonzero(accepted), scores)
         passage.stages.end("score")
         transitions = self._judge.judge(rows, slots, times, values, scores)
         passage.stages.end("judge")
         self._encode(passage, transitions)
+
+    def _name(self, slot: int) -> str:
+        return "" if slot == NO_SLOT else self._series.identity(slot).canonical
 
     def _evict(self, passage: "_Passage", position: int) -> None:
         """Make room for the series at ``position``; episodes of the evicted end with them."""
@@ -245,10 +249,12 @@ class _Trace:
         self._names = [""] * len(samples)
         self._scores = ScoreColumns.empty(len(samples))
 
-    def add(self, positions: IntArray, names: Sequence[str], scores: ScoreColumns) -> None:
-        """Note the names and scores of the samples at ``positions``."""
-        for position, name in zip(positions.tolist(), names, strict=True):
-            self._names[position] = name
+    def name(self, start: int, names: Sequence[str]) -> None:
+        """Note the series of the samples from ``start`` on; a slot may be another series' after an eviction."""
+        self._names[start : start + len(names)] = names
+
+    def score(self, positions: IntArray, scores: ScoreColumns) -> None:
+        """Note the scores of the samples at ``positions``."""
         for kept, fresh in zip(self._scores.columns(), scores.columns(), strict=True):
             kept[positions] = fresh
 

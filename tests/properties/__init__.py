@@ -1,0 +1,1 @@
+"""Laws of whole streams, found by random examples."""

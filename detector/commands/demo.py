@@ -1,0 +1,222 @@
+"""``detector demo``: an embedded broker, real data, the real worker, and a table of what the events topic tells.
+
+Three threads: one produces, one is the worker, and the main one consumes the events and draws. They share nothing but
+Kafka topics, a few counters and the stop signal.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from threading import Event as Signal
+from threading import Thread
+from typing import Final, NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+
+from detector.batches import Output, RecordBatch
+from detector.commands.demo_board import Board
+from detector.commands.demo_feeds import WATER_SECONDS, Beat, host_beats, water_beats
+from detector.errors import DetectorError
+from detector.io.embedded import EmbeddedBroker
+from detector.io.kafka_config import ConsumerGroup, KafkaConnection
+from detector.io.kafka_sink import KafkaSink
+from detector.io.kafka_source import KafkaSource
+from detector.ports import Message, TopicPartition
+from detector.settings import KafkaSettings, PolicySettings, Settings, TelemetrySettings
+from detector.telemetry import configure_logs
+from detector.wiring import WorkerProcess, build_worker, connection_of, warm_up
+
+INPUT_TOPIC: Final = "metrics"
+FRAMES_PER_S: Final = 10
+FLUSH_TIMEOUT_S: Final = 10.0
+START_TIMEOUT_S: Final = 30.0
+DRAIN_TIMEOUT_S: Final = 20.0
+"""From the last record to the last event; an idle machine needs about a second."""
+EVENTS_MAX: Final = 1_000
+
+
+class Show(NamedTuple):
+    """One kind of demo."""
+
+    title: str
+    beats: Callable[[], Iterator[Beat]]
+    policies: tuple[PolicySettings, ...]
+    opens_something: bool
+
+
+SHOWS: Final = {
+    "water": Show(
+        f"detector demo · WaterFlow: a pipeline's hourly flow [l/s], 1,268 hours in about {WATER_SECONDS:.0f} s",
+        water_beats,
+        (),
+        opens_something=True,
+    ),
+    "host": Show(
+        "detector demo · this machine, every second · Ctrl-C ends",
+        host_beats,
+        # Of a live view one expects news within seconds, and a quiet machine moves in tiny steps.
+        (PolicySettings(name="host", update_interval_s=5, cooldown_s=60, rel_min=0.2),),
+        opens_something=False,
+    ),
+}
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counters, each written by one thread and read by the main one."""
+
+    sent: int = 0
+    processed: int = 0
+    emitted: int = 0
+    feed_ended: bool = False
+    failures: list[BaseException] = field(default_factory=list)
+
+    def on_output(self, _place: TopicPartition, batch: RecordBatch, output: Output) -> None:
+        """Count what the worker has handed over; called on its thread."""
+        self.emitted += len(output.events)
+        self.processed += len(batch)
+
+
+def run_demo(source: str, speed: float) -> None:
+    """Run to the end of the data, or until Ctrl-C. Raises ``DetectorError`` when nothing came of it."""
+    configure_logs("console", "error")
+    show, console, progress, stop = SHOWS[source], Console(), Progress(), Signal()
+    board = Board(show.title)
+    with _stop_on_signals(stop), EmbeddedBroker() as broker:
+        settings = _settings(broker.bootstrap_servers, show.policies)
+        broker.create_topics(INPUT_TOPIC, settings.output.events_topic, settings.output.dead_letters_topic)
+        with console.status("compiling kernels (the first time takes a few seconds more)"):
+            warm_up(settings)
+        _play(show, settings, _Stage(console, board, progress, stop), speed)
+    if progress.failures:
+        raise progress.failures[0]
+    if show.opens_something and not board.opened:
+        raise DetectorError(f"demo: {progress.processed} records, 0 episodes opened; there should be some")
+    console.print(f"demo: {progress.processed} records, {board.opened} episodes opened", highlight=False)
+
+
+class _Stage(NamedTuple):
+    console: Console
+    board: Board
+    progress: Progress
+    stop: Signal
+
+
+def _settings(bootstrap_servers: str, policies: tuple[PolicySettings, ...]) -> Settings:
+    """Make settings of the demo's own: files and environment variables are for real clusters."""
+    return Settings.model_construct(
+        kafka=KafkaSettings(bootstrap_servers=(bootstrap_servers,), topics=(INPUT_TOPIC,), librdkafka={"log_level": 0}),
+        policies=policies,
+        telemetry=TelemetrySettings(http_host="127.0.0.1", http_port=0),
+    )
+
+
+def _play(show: Show, settings: Settings, stage: _Stage, speed: float) -> None:
+    """Run producer, worker and table together; the worker is stopped and joined whatever happens."""
+    process = build_worker(settings, on_output=stage.progress.on_output)
+    connection = connection_of(settings.kafka)
+    feed = Thread(target=_guarded, args=(stage.progress, lambda: _feed(show, connection, stage, speed)), daemon=True)
+    work = Thread(target=_guarded, args=(stage.progress, process.run), daemon=True)
+    events = KafkaSource(connection, ConsumerGroup("demo-table", (settings.output.events_topic,)))
+    events.subscribe(_AnyAssignment())
+    work.start()
+    try:
+        with stage.console.status("the worker joins its group"):
+            _wait_until_ready(process, events, stage)
+        feed.start()
+        _watch(events, stage)
+    finally:
+        stage.stop.set()
+        if feed.ident is not None:
+            feed.join(FLUSH_TIMEOUT_S)
+        process.worker.stop()
+        work.join(settings.worker.shutdown_timeout_s)
+        events.close()
+
+
+def _wait_until_ready(process: WorkerProcess, events: KafkaSource, stage: _Stage) -> None:
+    """Serve the table's own consumer until the worker has its partitions, so that nothing is streamed unwatched."""
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while not (process.worker.ready or stage.progress.failures or stage.stop.is_set()):
+        if time.monotonic() > deadline_s:
+            raise DetectorError(f"demo: the worker has not joined its group within {START_TIMEOUT_S:.0f} s")
+        events.fetch(EVENTS_MAX, 1 / FRAMES_PER_S)
+
+
+def _guarded(progress: Progress, work: Callable[[], None]) -> None:
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001  # raised again on the main thread
+        progress.failures.append(error)
+
+
+def _feed(show: Show, connection: KafkaConnection, stage: _Stage, speed: float) -> None:
+    """Produce every beat at its time, keyed by series."""
+    sink = KafkaSink(connection)
+    due_s = time.monotonic()
+    for beat in show.beats():
+        for point in beat.points:
+            sink.send(Message(INPUT_TOPIC, point.series.encode(), point.record()))
+            stage.board.add_point(point)
+        stage.progress.sent += len(beat.points)
+        sink.poll(0)
+        due_s += beat.pause_s / speed
+        if stage.stop.wait(max(0.0, due_s - time.monotonic())):
+            break
+    sink.flush(FLUSH_TIMEOUT_S)
+    sink.close()
+    stage.progress.feed_ended = True
+
+
+def _watch(events: KafkaSource, stage: _Stage) -> None:
+    """Consume the events topic and draw, until everything that was sent has been told."""
+    console, board, progress, _ = stage
+    ended_s: float | None = None
+    with ExitStack() as stack:
+        live: Live | None = None
+        if console.is_terminal:
+            live = stack.enter_context(Live(console=console, auto_refresh=False, transient=False))
+        while not progress.failures:
+            for batch in events.fetch(EVENTS_MAX, 1 / FRAMES_PER_S):
+                for value in batch.values:
+                    line = board.add_event(value) if value else None
+                    if line and live is None:
+                        console.print(line, highlight=False, soft_wrap=True)
+            if live is not None:
+                live.update(board.render(console.width, progress.processed), refresh=True)
+            if progress.feed_ended:
+                ended_s = ended_s or time.monotonic()
+                if progress.processed >= progress.sent and board.events >= progress.emitted:
+                    return
+                if time.monotonic() - ended_s > DRAIN_TIMEOUT_S:
+                    raise DetectorError(
+                        f"demo: {progress.sent} records were sent, {progress.processed} processed; "
+                        f"{progress.emitted} events were sent, {board.events} received"
+                    )
+
+
+class _AnyAssignment:
+    """The table reads whatever partition it is given."""
+
+    def assigned(self, partitions: object) -> None:
+        """Nothing to prepare."""
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Nothing to hand over."""
+
+    def lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """Nothing to drop."""
+
+
+@contextmanager
+def _stop_on_signals(stop: Signal) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the stream; everything after it ends by itself."""
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,269 @@
+"""``detector replay``: recorded files through the pipeline that the worker runs, with every score written down."""
+
+import gc
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from operator import itemgetter
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from detector.batches import BatchCounts, FloatArray, Output, RecordBatch, ScoredBatch
+from detector.errors import UsageError
+from detector.io.files import csv_batches, find_files, jsonl_batches
+from detector.ports import TopicPartition
+from detector.settings import Settings
+from detector.wiring import PipelineFactory
+
+SCORE_COLUMNS: Final = ("series", "time", "value", "score", "deviation", "novelty", "expected", "lower", "upper")
+JSONL_TOPIC: Final = "replay"
+SEVERITIES: Final = ("critical", "error", "warning")
+NEEDS_QUOTES: Final = re.compile(r'[",\r\n]')
+COLLECTED_OBJECTS: Final = 200_000
+"""New objects between two looks for cycles: those of some 20 batches at most."""
+SHOWN_BYTES_MAX: Final = 10_000
+"""A rejected record is shown up to here."""
+
+
+class _Lines(Protocol):
+    def write(self, text: bytes, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayFiles:
+    """Where results go; None: nowhere."""
+
+    events: Path | None = None
+    scores: Path | None = None
+    rejects: Path | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a replay came to. Severity is that of each episode's last event."""
+
+    counts: BatchCounts = field(default_factory=BatchCounts)
+    rejects: Counter[str] = field(default_factory=Counter)
+    severities: Counter[str] = field(default_factory=Counter)
+    _open: dict[str, str] = field(default_factory=dict)
+
+    def add(self, output: Output) -> None:
+        """Add one batch."""
+        for name in BatchCounts.__slots__:
+            setattr(self.counts, name, getattr(self.counts, name) + getattr(output.counts, name))
+        self.rejects.update(reject.reason for reject in output.rejects)
+        for event in output.events:
+            anomaly = orjson.loads(event.value)["data"]
+            self._open[anomaly["episode_id"]] = anomaly["severity"]
+            if anomaly["state"] == "closed":
+                self.severities[self._open.pop(anomaly["episode_id"])] += 1
+
+    def finish(self) -> None:
+        """Count the episodes that are still open."""
+        self.severities.update(self._open.values())
+        self._open.clear()
+
+
+def replay_files(settings: Settings, paths: Sequence[Path], files: ReplayFiles) -> None:
+    """Replay and print a summary; raises ``UsageError`` for files that cannot be read or written."""
+    began_s = time.perf_counter()
+    tally = Tally()
+    inputs = find_files(paths)
+    _check_apart(files, [*inputs[0], *inputs[1]])
+    with ExitStack() as stack:
+        stack.enter_context(_rare_collections())
+        results = _Results(files, stack)
+        for topic, records, output, cells in _outputs(settings, inputs, stack, keep_scores=files.scores is not None):
+            tally.add(output)
+            results.write(topic, records, output, cells)
+    tally.finish()
+    seconds = time.perf_counter() - began_s
+    _print_summary(tally)
+    rate = tally.counts.records / max(seconds, 1e-9)
+    Console(stderr=True).print(
+        f"{tally.counts.records:,} records in {seconds:.1f} s: {rate:,.0f} a second", style="dim"
+    )
+
+
+def _check_apart(files: ReplayFiles, inputs: Sequence[Path]) -> None:
+    """Refuse to write over what is to be read."""
+    read = {path.resolve() for path in inputs}
+    for path in (files.events, files.scores, files.rejects):
+        if path is not None and path.resolve() in read:
+            raise UsageError(f"{path}: is one of the files to replay; write the result to another place")
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let the cycle collector look seldom: a row is several objects, none of them in a cycle (a quarter faster)."""
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECTED_OBJECTS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+Cells = tuple[Sequence[str], Sequence[str], Sequence[str]]
+"""Series, time and value of each row of a CSV batch, as they stand in the file."""
+
+
+def _outputs(
+    settings: Settings, inputs: tuple[Sequence[Path], Sequence[Path]], stack: ExitStack, *, keep_scores: bool
+) -> Iterator[tuple[str, RecordBatch, Output, Cells | None]]:
+    """Process every batch of every file, CSV first, and show how far it is."""
+    csv_files, jsonl_files = inputs
+    size = settings.worker.batch_records_max
+    advance = stack.enter_context(_progress([*csv_files, *jsonl_files]))
+    if csv_files:
+        plain = PipelineFactory(settings, records="plain", keep_scores=keep_scores)
+    for path in csv_files:
+        pipeline = plain(TopicPartition(str(path), 0))
+        for rows in csv_batches(path, str(path), size):
+            yield str(path), rows.records, pipeline.process(rows.records), (rows.series, rows.times, rows.values)
+            advance(path, rows.position_bytes)
+    if jsonl_files:
+        pipeline = PipelineFactory(settings, keep_scores=keep_scores)(TopicPartition(JSONL_TOPIC, 0))
+        line_bytes_max = settings.decoder.limits.record_bytes_max
+        for lines in jsonl_batches(jsonl_files, JSONL_TOPIC, size, line_bytes_max):
+            yield str(lines.path), lines.records, pipeline.process(lines.records), None
+            advance(lines.path, lines.position_bytes)
+
+
+class _Advance(Protocol):
+    def __call__(self, path: Path, position_bytes: int, /) -> None: ...
+
+
+@contextmanager
+def _progress(files: Sequence[Path]) -> Iterator[_Advance]:
+    """Show a bar over the bytes of all files, on a terminal."""
+    console = Console(stderr=True)
+    sizes = {path: path.stat().st_size for path in files}
+    done = dict.fromkeys(files, 0)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("replay", total=sum(sizes.values()))
+
+        def advance(path: Path, position_bytes: int, /) -> None:
+            done[path] = position_bytes
+            bar.update(task, completed=sum(done.values()), description=path.name)
+
+        yield advance
+
+
+class _Results:
+    """The files that were asked for."""
+
+    def __init__(self, files: ReplayFiles, stack: ExitStack) -> None:
+        self._events = _create(files.events, stack)
+        self._rejects = _create(files.rejects, stack)
+        self._scores = _create(files.scores, stack)
+        if self._scores is not None:
+            self._scores.write(f"{','.join(SCORE_COLUMNS)}\n".encode())
+
+    def write(self, source: str, records: RecordBatch, output: Output, cells: Cells | None) -> None:
+        """Write what one batch gave."""
+        if self._events is not None:
+            for event in output.events:
+                self._events.write(event.value + b"\n")
+        if self._rejects is not None:
+            for line in _reject_lines(source, records, output):
+                self._rejects.write(line)
+        if self._scores is not None:
+            assert output.scored is not None
+            rows = _csv_rows(output.scored, cells) if cells else _jsonl_rows(output.scored, len(records))
+            self._scores.write("".join(f"{row}\n" for row in rows).encode())
+
+
+def _create(path: Path | None, stack: ExitStack) -> _Lines | None:
+    if path is None:
+        return None
+    try:
+        return stack.enter_context(path.open("wb"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _reject_lines(source: str, records: RecordBatch, output: Output) -> Iterator[bytes]:
+    for reject in output.rejects:
+        record = (records.values[reject.row] or b"")[:SHOWN_BYTES_MAX].decode(errors="replace")
+        line = {
+            "file": source,
+            "offset": reject.offset,
+            "reason": reject.reason,
+            "detail": reject.detail,
+            "record": record,
+        }
+        yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _csv_rows(scored: ScoredBatch, cells: Cells) -> Iterator[str]:
+    """Give one line per row of the file: its own cells, then the scores, empty where there are none."""
+    count = len(cells[0])
+    columns = []
+    for scores in scored.scores.columns():
+        column = np.full(count, np.nan)
+        column[scored.rows] = scores
+        columns.append(_shown(column))
+    return map(",".join, zip(*map(_quoted, cells), *columns, strict=True))
+
+
+def _jsonl_rows(scored: ScoredBatch, records_count: int) -> Iterator[str]:
+    """Give one line per sample, and an empty one per record without samples, in the order of the records."""
+    times = np.datetime_as_string(scored.times_ms.astype("datetime64[ms]"), timezone="UTC").tolist()
+    columns = [_shown(column) for column in (scored.values, *scored.scores.columns())]
+    samples = map(",".join, zip(_quoted(scored.series), times, *columns, strict=True))
+    missing = np.setdiff1d(np.arange(records_count), scored.rows).tolist()
+    if not missing:
+        return samples
+    empty = "," * (len(SCORE_COLUMNS) - 1)
+    numbered = [*zip(scored.rows.tolist(), samples, strict=True), *((row, empty) for row in missing)]
+    numbered.sort(key=itemgetter(0))
+    return map(itemgetter(1), numbered)
+
+
+def _shown(column: FloatArray) -> list[str]:
+    """Write each number with as many digits as it takes to read it back the same; NaN is an empty cell."""
+    text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode()
+    return text.replace("null", "").split(",") if len(column) else []
+
+
+def _quoted(cells: Sequence[str]) -> Sequence[str]:
+    """Quote cells as RFC 4180 says, where any of them needs it."""
+    if not NEEDS_QUOTES.search("".join(cells)):
+        return cells
+    return ['"' + cell.replace('"', '""') + '"' if NEEDS_QUOTES.search(cell) else cell for cell in cells]
+
+
+def _print_summary(tally: Tally) -> None:
+    counts = tally.counts
+    table = Table("replayed", "count", title=None)
+    table.columns[1].justify = "right"
+    rows = [
+        ("records", counts.records),
+        ("samples", counts.samples),
+        ("scored or warming up", counts.scored),
+        ("late", counts.late),
+        ("repeated", counts.repeated),
+        *((f"rejected: {reason}", count) for reason, count in sorted(tally.rejects.items())),
+        ("series", counts.series_created),
+        ("series evicted", counts.series_evicted),
+        ("learner failures", counts.learner_failures),
+        ("episodes opened", counts.opened),
+        ("episodes closed", counts.closed),
+        *((f"episodes: {severity}", tally.severities[severity]) for severity in SEVERITIES),
+    ]
+    always = {"records", "samples", "series", "episodes opened", "episodes closed"}
+    for name, count in rows:
+        if count or name in always:
+            table.add_row(name, f"{count:,}")
+    Console().print(table)

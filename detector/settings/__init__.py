@@ -1,0 +1,41 @@
+"""Settings: read once, checked whole, frozen ever after.
+
+YAML files are merged in the order given, environment variables win over files, secrets come from files that are named
+by ``*_file`` keys. Every unknown key is a fault. Rooms never see these models: wiring turns them into plain values.
+"""
+
+from detector.settings.detection import CompiledModel, OfPoints, PolicySettings, RiverModel, RiverStep
+from detector.settings.effective import config_hash, effective, settings_schema
+from detector.settings.kafka import KafkaSettings
+from detector.settings.load import CONFIG_VARIABLE, SettingsFaultsError, load_settings
+from detector.settings.models import (
+    DeadLetterSettings,
+    DecoderSettings,
+    OutputSettings,
+    SeriesSettings,
+    Settings,
+    TelemetrySettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "CompiledModel",
+    "DeadLetterSettings",
+    "DecoderSettings",
+    "KafkaSettings",
+    "OfPoints",
+    "OutputSettings",
+    "PolicySettings",
+    "RiverModel",
+    "RiverStep",
+    "SeriesSettings",
+    "Settings",
+    "SettingsFaultsError",
+    "TelemetrySettings",
+    "WorkerSettings",
+    "config_hash",
+    "effective",
+    "load_settings",
+    "settings_schema",
+]

@@ -1,0 +1,146 @@
+"""Settings of what is an anomaly: models and policies."""
+
+import re
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
+
+from detector.settings.section import Scalar, Section
+
+OF_POINTS: Final = re.compile(r"\s*(\d{1,2})\s+of\s+(\d{1,2})\s*")
+MODEL_KINDS: Final = {"name": "<name>", "river": "<RiverModel>", "compiled": "<CompiledModel>"}
+"""Tags of the model union; the angle brackets keep them apart from keys in the path of a fault."""
+
+
+class RiverStep(Section):
+    """One transformer of a river pipeline."""
+
+    river: str = Field(
+        pattern=r"^river(\.\w+)+$", description="Import path, such as river.preprocessing.StandardScaler."
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="Its parameters.")
+
+
+class RiverModel(Section):
+    """Any anomaly detector of river, one object per series (slower and larger than a compiled learner)."""
+
+    river: str = Field(pattern=r"^river(\.\w+)+$", description="Import path, such as river.anomaly.HalfSpaceTrees.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Its parameters.")
+    steps: tuple[RiverStep, ...] = Field(default=(), description="Transformers before it, in order.")
+    features: tuple[str, ...] = Field(
+        default=("value", "lag_1", "diff_1", "hour", "weekday"),
+        min_length=1,
+        description="What it sees: value, lag_<rows>, diff_<rows>, hour, hour_sin, hour_cos, weekday, hour_of_week.",
+    )
+    scale: Literal["auto", "linear", "probability"] = Field(
+        default="auto", description="How its raw scores spread; `probability`: they lie in [0, 1] and crowd at 1."
+    )
+    warm_up_samples: int = Field(default=50, ge=1, le=1_000_000, description="Raw scores seen before one is judged.")
+    quiet_samples_max: int = Field(
+        default=1_000, ge=0, le=1_000_000, description="Samples for which it may answer only 0 and still be warming up."
+    )
+
+
+class CompiledModel(RootModel[dict[str, dict[str, Scalar]]]):
+    """A compiled learner by its registry name, with its parameters: `{residual: {…}}`."""
+
+    model_config = ConfigDict(frozen=True)
+    root: dict[str, dict[str, Scalar]]
+
+    @model_validator(mode="after")
+    def _one_learner(self) -> Self:
+        if len(self.root) != 1:
+            raise ValueError("should name one learner, such as {residual: {}}")
+        return self
+
+
+def _model_kind(value: object) -> str:
+    if isinstance(value, RiverModel) or (isinstance(value, dict) and "river" in value):
+        return MODEL_KINDS["river"]
+    if isinstance(value, CompiledModel | dict):
+        return MODEL_KINDS["compiled"]
+    return MODEL_KINDS["name"]
+
+
+ModelChoice = Annotated[
+    Annotated[Literal["auto"], Tag(MODEL_KINDS["name"])]
+    | Annotated[RiverModel, Tag(MODEL_KINDS["river"])]
+    | Annotated[CompiledModel, Tag(MODEL_KINDS["compiled"])],
+    Discriminator(_model_kind),
+]
+
+
+class OfPoints(Section):
+    """So many of the last points."""
+
+    points: int = Field(ge=1, le=64, description="Points that must agree.")
+    window: int = Field(ge=1, le=64, description="Points looked at, the newest last.")
+
+    @model_validator(mode="after")
+    def _points_fit(self) -> Self:
+        if self.points > self.window:
+            raise ValueError(f"{self.points} of {self.window} can never be reached")
+        return self
+
+
+def _read_of_points(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = OF_POINTS.fullmatch(value)
+    if match is None:
+        raise ValueError("should read like '3 of 5'")
+    return {"points": int(match[1]), "window": int(match[2])}
+
+
+PointsOf = Annotated[
+    OfPoints,
+    BeforeValidator(
+        _read_of_points, json_schema_input_type=OfPoints | Annotated[str, Field(pattern=OF_POINTS.pattern)]
+    ),
+]
+
+
+class PolicySettings(Section):
+    """Which series a policy is for, how they are modelled, and when an episode opens and closes."""
+
+    name: str = Field(min_length=1, max_length=100, description="Name of the policy, as events show it.")
+    match: str = Field(
+        default="", description='Series it is for: \'metric{label="x", other=~"y.*"}\'; empty: every series.'
+    )
+    model: str = Field(default="auto", min_length=1, description="Name of one of `models`.")
+    direction: Literal["up", "down", "both"] = Field(default="both", description="Which side of the band counts.")
+    deviation_min: float = Field(
+        default=1.0, gt=0, description="Least deviation that counts; 1.0 is the edge of the normal band."
+    )
+    abs_min: float = Field(
+        default=0.0, ge=0, description="Least distance from the expected value, in the unit of the series."
+    )
+    rel_min: float = Field(default=0.0, ge=0, description="Least distance from the expected value, as a share of it.")
+    volume_min: float = Field(
+        default=0.0, ge=0, description="Least expected or observed value that counts, in the unit of the series."
+    )
+    open: PointsOf = Field(
+        default=OfPoints(points=3, window=5), description="Anomalous points that open an episode: '3 of 5'."
+    )
+    close: PointsOf = Field(
+        default=OfPoints(points=9, window=10), description="Normal points that close an episode: '9 of 10'."
+    )
+    cooldown_s: float = Field(
+        default=600.0,
+        ge=0,
+        le=31_622_400,
+        description="Time after a close in which no episode opens, in s of event time.",
+    )
+    flap_crossings: int = Field(
+        default=6, ge=2, le=64, description="Crossings of the band within `flap_window` that mean flapping."
+    )
+    flap_window: int = Field(default=48, ge=2, le=64, description="Points in which crossings are counted.")
+    update_interval_s: float = Field(
+        default=300.0, ge=0, description="Least time between two updates of an episode, in s."
+    )
+    severity_error_score: float = Field(
+        default=75.0, ge=0, le=100, description="Score from which an episode is an error."
+    )
+    severity_critical_score: float = Field(
+        default=90.0, ge=0, le=100, description="Score from which an episode is critical."
+    )

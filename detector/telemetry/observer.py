@@ -1,0 +1,227 @@
+"""Turns what the worker tells into metrics and log lines; once per batch, with children bound once per partition."""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+from structlog.typing import FilteringBoundLogger
+
+from detector.batches import TIMESTAMP_UNKNOWN
+from detector.ports import TopicPartition
+from detector.telemetry.logs import RareWarnings
+from detector.telemetry.metrics import METRICS, PARTITION, Metrics
+from detector.worker.observer import BatchReport
+
+PARTITION_GAUGES: Final = tuple(
+    metric.name for metric in METRICS if metric.kind == "gauge" and metric.labels == PARTITION
+)
+
+
+class _PartitionMetrics:
+    """The children of one partition."""
+
+    __slots__ = (
+        "_dropped",
+        "_episodes",
+        "_labels",
+        "_rejected",
+        "_stages",
+        "aliases_cleared",
+        "batches",
+        "delay",
+        "fallbacks",
+        "learner_failures",
+        "open_episodes",
+        "records",
+        "samples",
+        "scored",
+        "series",
+        "series_created",
+        "series_evicted",
+        "state_bytes",
+        "watermark",
+    )
+
+    def __init__(self, metrics: Metrics, partition: TopicPartition) -> None:
+        labels = (partition.topic, str(partition.partition))
+
+        def counter(name: str) -> Counter:
+            return metrics.counter(name).labels(*labels)
+
+        def gauge(name: str) -> Gauge:
+            return metrics.gauge(name).labels(*labels)
+
+        self._labels = labels
+        self.records = counter("detector_records_consumed_total")
+        self.samples = counter("detector_samples_decoded_total")
+        self.scored = counter("detector_samples_scored_total")
+        self.batches = counter("detector_batches_processed_total")
+        self.fallbacks = counter("detector_decoder_fallbacks_total")
+        self.series_created = counter("detector_series_created_total")
+        self.series_evicted = counter("detector_series_evicted_total")
+        self.aliases_cleared = counter("detector_aliases_cleared_total")
+        self.learner_failures = counter("detector_learner_failures_total")
+        self.series = gauge("detector_series_held")
+        self.open_episodes = gauge("detector_episodes_open")
+        self.watermark = gauge("detector_watermark_reached_seconds")
+        self.state_bytes = gauge("detector_state_held_bytes")
+        self.delay: Histogram = metrics.histogram("detector_event_delayed_seconds").labels(partition.topic)
+        self._rejected = metrics.counter("detector_records_rejected_total")
+        self._stages = metrics.counter("detector_stage_spent_seconds_total")
+        dropped = metrics.counter("detector_samples_dropped_total")
+        self._dropped = {reason: dropped.labels(*labels, reason) for reason in ("late", "repeated")}
+        episodes = metrics.counter("detector_episodes_changed_total")
+        self._episodes = {state: episodes.labels(*labels, state) for state in ("opened", "updated", "closed")}
+
+    def add(self, report: BatchReport) -> None:
+        """Count one batch."""
+        counts = report.output.counts
+        self.batches.inc()
+        for counter, count in (
+            (self.records, counts.records),
+            (self.samples, counts.samples),
+            (self.scored, counts.scored),
+            (self.fallbacks, counts.decoder_fallbacks),
+            (self.series_created, counts.series_created),
+            (self.series_evicted, counts.series_evicted),
+            (self.aliases_cleared, counts.aliases_cleared),
+            (self.learner_failures, counts.learner_failures),
+            (self._dropped["late"], counts.late),
+            (self._dropped["repeated"], counts.repeated),
+            (self._episodes["opened"], counts.opened),
+            (self._episodes["updated"], counts.updated),
+            (self._episodes["closed"], counts.closed),
+        ):
+            if count:
+                counter.inc(count)
+        for reason, count in Tally(reject.reason for reject in report.output.rejects).items():
+            self._rejected.labels(*self._labels, reason).inc(count)
+        for stage, seconds in report.output.stage_seconds.items():
+            self._stages.labels(*self._labels, stage).inc(max(seconds, 0.0))
+        self._measure(report)
+
+    def _measure(self, report: BatchReport) -> None:
+        pipeline = report.pipeline
+        self.series.set(pipeline.series_count)
+        self.open_episodes.set(pipeline.open_episodes)
+        self.state_bytes.set(pipeline.state_bytes())
+        if pipeline.watermark_ms >= 0:
+            self.watermark.set(pipeline.watermark_ms / 1000)
+        if report.oldest_timestamp_ms != TIMESTAMP_UNKNOWN:
+            self.delay.observe(max(report.processed_ms - report.oldest_timestamp_ms, 0) / 1000)
+
+
+class TelemetryObserver:
+    """The worker's observer: counts into ``metrics``, writes to ``log``; ``monotonic_s`` times rare warnings."""
+
+    def __init__(
+        self, metrics: Metrics, log: FilteringBoundLogger, monotonic_s: Callable[[], float], *, series_limit: int
+    ) -> None:
+        self._metrics = metrics
+        self._log = log
+        self._rare = RareWarnings(log, monotonic_s)
+        self._series_limit = series_limit
+        self._children: dict[TopicPartition, _PartitionMetrics] = {}
+        self._owned: set[TopicPartition] = set()
+        self._batch_seconds = metrics.histogram("detector_batch_processed_seconds")
+        self._batch_records = metrics.histogram("detector_batch_consumed_records")
+        self._fetch_seconds = metrics.counter("detector_fetch_waited_seconds_total")
+        self._commit_seconds = metrics.histogram("detector_offsets_committed_seconds")
+        self._postponed = metrics.counter("detector_commits_postponed_total")
+        self._holds = metrics.counter("detector_holds_begun_total")
+        self._hold_active = metrics.gauge("detector_hold_active")
+        self._owned_count = metrics.gauge("detector_partitions_owned")
+        self._lag = metrics.gauge("detector_consumer_lag_records")
+        moved = metrics.counter("detector_partitions_moved_total")
+        self._moved = {change: moved.labels(change) for change in ("assigned", "revoked", "lost")}
+        metrics.gauge("detector_series_limit").set(series_limit)
+
+    def batch_processed(self, report: BatchReport) -> None:
+        """Count one batch, and warn (rarely) of what an operator should act on."""
+        children = self._children.get(report.partition)
+        if children is None:
+            children = self._children[report.partition] = _PartitionMetrics(self._metrics, report.partition)
+        children.add(report)
+        counts = report.output.counts
+        self._batch_seconds.observe(report.process_seconds)
+        self._batch_records.observe(counts.records)
+        self._fetch_seconds.inc(max(report.fetch_seconds, 0.0))
+        if counts.series_evicted:
+            self._rare.add("series_evicted", *report.partition, counts.series_evicted, limit=self._series_limit)
+        if counts.learner_failures:
+            self._rare.add("learner_failed", *report.partition, counts.learner_failures)
+        if counts.aliases_cleared:
+            self._rare.add("aliases_cleared", *report.partition, counts.aliases_cleared)
+        if report.output.rejects:
+            last = report.output.rejects[-1]
+            self._rare.add(
+                "records_rejected",
+                *report.partition,
+                len(report.output.rejects),
+                last_reason=last.reason,
+                last_detail=last.detail,
+                last_offset=last.offset,
+            )
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Count and tell."""
+        self._owned.update(partitions)
+        self._move("assigned", partitions)
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Count, tell, and forget the gauges of what is gone."""
+        self._owned.difference_update(partitions)
+        self._move("revoked", partitions)
+        self._forget(partitions)
+
+    def lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """Do the same as for revoked, as a warning."""
+        self._owned.difference_update(partitions)
+        self._move("lost", partitions)
+        self._forget(partitions)
+
+    def committed(self, seconds: float) -> None:
+        """Measure."""
+        self._commit_seconds.observe(seconds)
+
+    def commit_postponed(self, reason: str) -> None:
+        """Count and warn."""
+        self._postponed.inc()
+        self._log.warning("commit_postponed", reason=reason)
+
+    def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:
+        """Measure."""
+        for partition, lag in lags.items():
+            self._lag.labels(partition.topic, str(partition.partition)).set(lag)
+
+    def held(self) -> None:
+        """Count and warn."""
+        self._holds.inc()
+        self._hold_active.set(1)
+        self._log.warning("reading_paused", cause="the brokers do not acknowledge what was sent")
+
+    def released(self) -> None:
+        """Tell."""
+        self._hold_active.set(0)
+        self._log.info("reading_resumed")
+
+    def stopped(self, reason: str) -> None:
+        """Tell, with whatever the rare warnings still hold."""
+        self._rare.flush()
+        self._log.info("worker_stopped", reason=reason)
+
+    def _move(self, change: str, partitions: Sequence[TopicPartition]) -> None:
+        self._owned_count.set(len(self._owned))
+        if not partitions:
+            return
+        self._moved[change].inc(len(partitions))
+        write = self._log.warning if change == "lost" else self._log.info
+        write(f"partitions_{change}", partitions=[f"{topic}[{partition}]" for topic, partition in partitions])
+
+    def _forget(self, partitions: Sequence[TopicPartition]) -> None:
+        """Drop the gauges of partitions that others own: a stale lag would be read as ours. Counters stay."""
+        for partition in partitions:
+            self._children.pop(partition, None)
+            for name in PARTITION_GAUGES:
+                self._metrics.gauge(name).remove(partition.topic, str(partition.partition))

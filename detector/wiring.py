@@ -1,0 +1,329 @@
+"""From settings to running parts: the only file that knows every room.
+
+Models of the settings stop here; what goes further are plain values.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Literal
+
+import numpy as np
+import structlog
+
+from detector import __version__
+from detector.batches import TIMESTAMP_UNKNOWN, RecordBatch
+from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
+from detector.encoders import ENCODERS, Encoder
+from detector.episodes import EpisodeJudge, Policy, PolicyBook, parse_matchers
+from detector.errors import UsageError
+from detector.io.kafka_config import ConsumerGroup, KafkaConnection
+from detector.io.kafka_sink import KafkaSink
+from detector.io.kafka_source import KafkaSource
+from detector.io.topics import TopicPlan
+from detector.learners import LEARNERS, Learner, LearnerBank, RiverSpec
+from detector.pipeline import PartitionPipeline
+from detector.ports import TopicPartition
+from detector.series import SeriesTable
+from detector.settings import (
+    CompiledModel,
+    DecoderSettings,
+    KafkaSettings,
+    PolicySettings,
+    RiverModel,
+    Settings,
+    config_hash,
+)
+from detector.telemetry import Health, HealthServer, Metrics, TelemetryObserver
+from detector.worker import OutputListener, OutputTopics, SystemClock, Worker, WorkerLimits
+
+AUTO_MODEL: Final = "auto"
+AUTO_LEARNER: Final = "residual"
+"""What ``auto`` stands for."""
+ENCODER: Final = "cloudevents"
+
+LearnerFactory = Callable[[], Learner]
+
+
+class PipelineFactory:
+    """Makes the pipeline of a partition; each has state of its own, and all are alike.
+
+    ``records`` are laid out as the settings say, or plainly as this package writes them. ``timer`` measures stages.
+    Raises ``UsageError`` for models or policies that cannot be built, before any partition is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        records: Literal["configured", "plain"] = "configured",
+        keep_scores: bool = False,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.book: Final = PolicyBook([policy_of(index, policy) for index, policy in enumerate(settings.policies)])
+        names = list(dict.fromkeys(policy.model for policy in self.book.policies))
+        self._learners = [learner_factory(name, settings) for name in names]
+        self._learner_of_policy = [names.index(policy.model) for policy in self.book.policies]
+        self._settings = settings
+        self._paths = json_paths(settings.decoder) if records == "configured" else JsonPaths()
+        self._keep_scores = keep_scores
+        self._timer = timer
+        self._config_hash = config_hash(settings)
+        self._decoder()
+        for build in self._learners:
+            build()
+
+    def __call__(self, place: TopicPartition) -> PartitionPipeline:
+        """Build an empty pipeline for ``place``."""
+        series = self._settings.series
+        return PartitionPipeline(
+            topic=place.topic,
+            partition=place.partition,
+            decoder=self._decoder(),
+            series=SeriesTable(series.limit_per_partition, series.aliases_max),
+            bank=LearnerBank([build() for build in self._learners]),
+            learner_of_policy=self._learner_of_policy,
+            policies=self.book,
+            judge=EpisodeJudge(self.book.policies),
+            encoder=self._encoder(),
+            config_hash=self._config_hash,
+            timer=self._timer,
+            keep_scores=self._keep_scores,
+        )
+
+    def _decoder(self) -> Decoder:
+        limits = self._settings.decoder.limits
+        return DECODERS[self._settings.decoder.format](
+            self._paths,
+            DecoderLimits(
+                record_bytes_max=limits.record_bytes_max,
+                labels_max=limits.labels_max,
+                ahead_max_ms=round(limits.ahead_max_s * 1000),
+            ),
+        )
+
+    def _encoder(self) -> Encoder:
+        return ENCODERS[ENCODER](self._settings.output.source)
+
+
+def json_paths(decoder: DecoderSettings) -> JsonPaths:
+    """Give the paths of the settings as the decoder takes them."""
+    paths = decoder.paths
+    return JsonPaths(paths.name, paths.labels, paths.time, paths.value, name_default=decoder.name_default)
+
+
+def policy_of(index: int, policy: PolicySettings) -> Policy:
+    """Build one policy; raises ``UsageError`` that names its place in the settings."""
+    try:
+        return Policy(
+            name=policy.name,
+            matchers=parse_matchers(policy.match),
+            model=policy.model,
+            direction=policy.direction,
+            deviation_min=policy.deviation_min,
+            abs_min=policy.abs_min,
+            rel_min=policy.rel_min,
+            volume_min=policy.volume_min,
+            open_points=policy.open.points,
+            open_window=policy.open.window,
+            close_points=policy.close.points,
+            close_window=policy.close.window,
+            cooldown_s=policy.cooldown_s,
+            flap_crossings=policy.flap_crossings,
+            flap_window=policy.flap_window,
+            update_interval_s=policy.update_interval_s,
+            severity_error_score=policy.severity_error_score,
+            severity_critical_score=policy.severity_critical_score,
+        )
+    except UsageError as error:
+        raise UsageError(f"settings: policies[{index}]: {error}") from error
+
+
+def learner_factory(name: str, settings: Settings) -> LearnerFactory:
+    """Give what builds learners of the model ``name``; raises ``UsageError`` that names its place in the settings."""
+    model = settings.models.get(name, AUTO_MODEL)
+    if isinstance(model, RiverModel):
+        return _named(f"models.{name}", partial(LEARNERS["river"], _river_spec(model)))
+    if isinstance(model, CompiledModel):
+        ((learner, params),) = model.root.items()
+        return _named(f"models.{name}", _compiled_factory(name, learner, params))
+    return partial(LEARNERS[AUTO_LEARNER])
+
+
+def _named(place: str, build: LearnerFactory) -> LearnerFactory:
+    def build_or_name_the_place() -> Learner:
+        try:
+            return build()
+        except UsageError as error:
+            raise UsageError(f"settings: {place}: {error}") from error
+
+    return build_or_name_the_place
+
+
+def _river_spec(model: RiverModel) -> RiverSpec:
+    return RiverSpec(
+        path=model.river,
+        params=model.params,
+        features=model.features,
+        steps=tuple((step.river, step.params) for step in model.steps),
+        scale=model.scale,
+        warm_up_samples=model.warm_up_samples,
+        quiet_samples_max=model.quiet_samples_max,
+    )
+
+
+def _compiled_factory(name: str, learner: str, params: Mapping[str, Any]) -> LearnerFactory:
+    known = [registered for registered in LEARNERS if registered != "river"]
+    if learner not in known:
+        names = ", ".join((AUTO_MODEL, *known, "river"))
+        raise UsageError(f"settings: models.{name}.{learner} is not a learner; known here: {names}")
+    accepted = inspect.signature(LEARNERS[learner]).parameters
+    for param in params:
+        if param not in accepted:
+            names = ", ".join(accepted) or "none"
+            raise UsageError(f"settings: models.{name}.{learner}.{param} is not a parameter; known here: {names}")
+    return partial(LEARNERS[learner], **params)
+
+
+def connection_of(kafka: KafkaSettings) -> KafkaConnection:
+    """Give what every Kafka client needs. Raises ``UsageError`` without brokers."""
+    if not kafka.bootstrap_servers:
+        raise UsageError("settings: kafka.bootstrap_servers is needed here: a list of host:port")
+    return KafkaConnection(
+        bootstrap_servers=",".join(kafka.bootstrap_servers),
+        client_id=kafka.client_id,
+        security_protocol=kafka.security_protocol,
+        sasl_mechanism=kafka.sasl_mechanism,
+        sasl_username=kafka.sasl_username,
+        sasl_password=kafka.sasl_secret(),
+        ssl_ca_location=_text(kafka.ssl_ca_location),
+        ssl_certificate_location=_text(kafka.ssl_certificate_location),
+        ssl_key_location=_text(kafka.ssl_key_location),
+        ssl_key_password=kafka.ssl_key_secret(),
+        librdkafka=kafka.librdkafka,
+        librdkafka_consumer=kafka.librdkafka_consumer,
+        librdkafka_producer=kafka.librdkafka_producer,
+    )
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)
+
+
+def group_of(kafka: KafkaSettings) -> ConsumerGroup:
+    """Give what is read, as whom. Raises ``UsageError`` without topics."""
+    if not kafka.topics:
+        raise UsageError("settings: kafka.topics is needed here: at least one topic to read")
+    return ConsumerGroup(
+        group_id=kafka.group_id,
+        topics=kafka.topics,
+        offset_reset=kafka.auto_offset_reset,
+        session_timeout_ms=kafka.session_timeout_ms,
+    )
+
+
+def limits_of(settings: Settings) -> WorkerLimits:
+    """Give the limits of the loop."""
+    worker, dead_letters = settings.worker, settings.dead_letters
+    return WorkerLimits(
+        batch_records_max=worker.batch_records_max,
+        poll_timeout_s=worker.poll_timeout_s,
+        commit_interval_s=worker.commit_interval_s,
+        pending_messages_max=worker.pending_messages_max,
+        hold_after_s=worker.hold_after_s,
+        shutdown_timeout_s=worker.shutdown_timeout_s,
+        revoke_timeout_s=worker.revoke_timeout_s,
+        rejects_ratio_max=dead_letters.ratio_max,
+        rejects_window_records=dead_letters.window_records,
+        dead_letter_bytes_max=dead_letters.bytes_max,
+    )
+
+
+def output_topics_of(settings: Settings) -> OutputTopics:
+    """Give the names of the topics that are written."""
+    return OutputTopics(events=settings.output.events_topic, dead_letters=settings.output.dead_letters_topic)
+
+
+def planned_topics(settings: Settings, *, partitions: int, replicas: int) -> list[TopicPlan]:
+    """Give the topics that should exist: those that are read by name, and those that are written."""
+    inputs = [TopicPlan(topic, partitions, replicas) for topic in settings.kafka.topics if not topic.startswith("^")]
+    outputs = [
+        TopicPlan(settings.output.events_topic, partitions, replicas),
+        TopicPlan(settings.output.dead_letters_topic, partitions, replicas),
+    ]
+    return inputs + outputs
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """A worker with its telemetry, ready to run."""
+
+    worker: Worker
+    metrics: Metrics
+    http: HealthServer
+
+    def run(self) -> None:
+        """Work until the worker is stopped; telemetry is served as long. Raises what stopped it otherwise."""
+        try:
+            self.worker.run()
+        finally:
+            self.http.close()
+
+
+def build_worker(settings: Settings, *, on_output: OutputListener | None = None) -> WorkerProcess:
+    """Assemble everything that `detector run` needs. Raises ``UsageError``; brokers need not be up."""
+    pipelines = PipelineFactory(settings)
+    connection, group = connection_of(settings.kafka), group_of(settings.kafka)
+    clock, metrics, sink = SystemClock(), Metrics.of_process(), KafkaSink(connection)
+    worker = Worker(
+        source=KafkaSource(connection, group),
+        sink=sink,
+        pipeline_factory=pipelines,
+        topics=output_topics_of(settings),
+        limits=limits_of(settings),
+        clock=clock,
+        observer=TelemetryObserver(
+            metrics,
+            structlog.get_logger("detector"),
+            clock.monotonic_s,
+            series_limit=settings.series.limit_per_partition,
+        ),
+        on_output=on_output,
+    )
+    metrics.gauge("detector_loop_turned_age_seconds").set_function(worker.alive_age_s)
+    metrics.gauge("detector_worker_ready").set_function(lambda: worker.ready)
+    metrics.gauge("detector_messages_pending").set_function(sink.pending)
+    metrics.gauge("detector_build_info").labels(__version__, config_hash(settings)).set(1)
+    telemetry = settings.telemetry
+    health = Health(worker.alive_age_s, telemetry.alive_age_max_s, lambda: worker.ready)
+    http = HealthServer(telemetry.http_host, telemetry.http_port, metrics.registry, health)
+    return WorkerProcess(worker, metrics, http)
+
+
+WARM_UP_RECORDS: Final = 256
+"""Enough for every kernel to leave its warm-up and for an episode at the end."""
+
+
+def warm_up(settings: Settings) -> dict[str, float]:
+    """Run a tiny stream through every compiled learner, so that all kernels are cached; give the seconds."""
+    seconds: dict[str, float] = {}
+    for learner in LEARNERS:
+        if learner == "river":
+            continue
+        began_s = time.perf_counter()
+        models = {learner: CompiledModel({learner: {}})}
+        policies = (PolicySettings(name="warm-up", model=learner),)
+        only = settings.model_copy(update={"models": models, "policies": policies})
+        PipelineFactory(only, records="plain", keep_scores=True)(TopicPartition("warm-up", 0)).process(_tiny_stream())
+        seconds[learner] = time.perf_counter() - began_s
+    return seconds
+
+
+def _tiny_stream() -> RecordBatch:
+    """A saw-tooth with one step in it."""
+    values = [b'{"name":"warm-up","time":%d,"value":%d}' % (60 * row, row % 7) for row in range(WARM_UP_RECORDS)]
+    values[-20:-10] = [b'{"name":"warm-up","time":%d,"value":1000}' % (60 * row) for row in range(236, 246)]
+    offsets = np.arange(len(values), dtype=np.int64)
+    return RecordBatch("warm-up", 0, offsets, np.full(len(values), TIMESTAMP_UNKNOWN, dtype=np.int64), values)

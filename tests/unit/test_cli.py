@@ -1,0 +1,115 @@
+"""The command line: exit codes, one-line faults, and what each small command prints."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from detector import __version__
+from detector.cli import app
+from detector.commands.schema import schemas_by_name
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("DETECTOR_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def invoke(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603  # our own command
+        [sys.executable, "-m", "detector", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+class TestExitCodes:
+    def test_a_fault_in_the_settings_ends_with_two_and_one_line_each(self) -> None:
+        Path("bad.yaml").write_text("kafka: {topic: a}\nseries: {limit: 1}", encoding="utf-8")
+        done = command("run", "--config", "bad.yaml")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.splitlines() == [
+            "settings: kafka.topic is not a setting; did you mean kafka.topics? (in bad.yaml)",
+            "settings: series.limit is not a setting; did you mean series.limit_per_partition? (in bad.yaml)",
+        ]
+
+    def test_a_run_without_brokers_ends_with_two_and_one_line(self) -> None:
+        done = command("run")
+        assert done.returncode == 2
+        assert done.stderr == "settings: kafka.bootstrap_servers is needed here: a list of host:port\n"
+
+    def test_an_option_that_the_client_refuses_is_a_fault_of_usage(self) -> None:
+        text = "kafka: {bootstrap_servers: 'localhost:1', topics: [a], librdkafka: {no.such.option: 1}}"
+        Path("c.yaml").write_text(text, encoding="utf-8")
+        code, _, stderr = invoke("run", "--config", "c.yaml")
+        assert code == 2
+        assert "no.such.option" in stderr
+        assert len(stderr.splitlines()) == 1
+
+    def test_an_unknown_command_ends_with_two(self) -> None:
+        assert invoke("walk")[0] == 2
+
+    @pytest.mark.parametrize("module", ["detector", "detector.cli"])
+    def test_the_version_is_printed_by_either_module(self, module: str) -> None:
+        done = subprocess.run(  # noqa: S603  # our own command
+            [sys.executable, "-m", module, "--version"], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stdout == f"detector {__version__}\n"
+
+
+class TestCheck:
+    def test_it_prints_the_settings_in_force_as_yaml_that_can_be_read_back(self) -> None:
+        Path("c.yaml").write_text("kafka: {topics: [a], sasl_password: hunter2}", encoding="utf-8")
+        code, stdout, stderr = invoke("check", "-c", "c.yaml")
+        shown = yaml.safe_load(stdout)
+        assert code == 0
+        assert "settings are valid" in stderr
+        assert shown["kafka"]["topics"] == ["a"]
+        assert shown["kafka"]["sasl_password"] == "**********"  # noqa: S105  # hidden
+        assert shown["worker"]["commit_interval_s"] == 0.5
+        assert "hunter2" not in stdout + stderr
+
+    def test_it_finds_what_only_building_the_parts_can_find(self) -> None:
+        text = "policies: [{name: a, match: 'up{x=1}'}]"
+        Path("c.yaml").write_text(text, encoding="utf-8")
+        code, _, stderr = invoke("check", "-c", "c.yaml")
+        assert code == 2
+        assert stderr.startswith("settings: policies[0]: ")
+
+
+class TestSchema:
+    def test_without_a_name_it_lists_all(self) -> None:
+        assert invoke("schema")[1].split() == ["anomaly", "metric", "dead-letter", "asyncapi", "settings"]
+
+    @pytest.mark.parametrize("name", list(schemas_by_name()))
+    def test_each_is_printed_as_it_is_published(self, name: str) -> None:
+        code, stdout, _ = invoke("schema", name)
+        assert code == 0
+        document = yaml.safe_load(stdout) if name == "asyncapi" else json.loads(stdout)
+        assert isinstance(document, dict)
+
+    def test_an_unknown_name_is_a_fault_of_usage(self) -> None:
+        code, _, stderr = invoke("schema", "x")
+        assert (code, stderr.splitlines()) == (
+            2,
+            ["schema: there is no 'x'; there are anomaly, metric, dead-letter, asyncapi, settings"],
+        )
+
+
+class TestWarmup:
+    def test_every_compiled_learner_is_compiled(self) -> None:
+        code, stdout, _ = invoke("warmup")
+        assert code == 0
+        assert stdout.startswith("residual: kernels compiled and cached in ")

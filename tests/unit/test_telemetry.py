@@ -1,0 +1,309 @@
+"""Telemetry: the table of metrics, what the observer counts, logs and health."""
+
+import io
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from detector.batches import BatchCounts, Output, Reject
+from detector.errors import UsageError
+from detector.ports import TopicPartition
+from detector.telemetry import (
+    METRICS,
+    Health,
+    HealthServer,
+    Metrics,
+    RareWarnings,
+    TelemetryObserver,
+    configure_logs,
+    metrics_page,
+)
+from detector.telemetry.logs import SeldomRepeats
+from detector.worker import BatchReport
+
+PLACE = TopicPartition("metrics", 3)
+LABELS = {"topic": "metrics", "partition": "3"}
+
+
+class PipelineFacts:
+    """The four facts about a pipeline that a report carries."""
+
+    watermark_ms = 1_700_000_000_000
+    series_count = 7
+    open_episodes = 2
+
+    def state_bytes(self) -> int:
+        return 4096
+
+
+def report(counts: BatchCounts | None = None, rejects: tuple[Reject, ...] = ()) -> BatchReport:
+    output = Output([], rejects, 10, counts or BatchCounts(records=10), {"decode": 0.25, "score": 0.5})
+    return BatchReport(PLACE, output, PipelineFacts(), 0.125, 0.75, 1_000, 2_000, 61_000)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Telemetry:
+    """An observer with everything it writes to."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics(CollectorRegistry())
+        self.clock = Clock()
+        self.stream = io.StringIO()
+        configure_logs("json", "info", self.stream)
+        self.observer = TelemetryObserver(self.metrics, structlog.get_logger(), self.clock, series_limit=100)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
+
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+class TestTable:
+    def test_every_metric_has_a_sentence_and_a_remedy(self) -> None:
+        for metric in METRICS:
+            assert metric.sentence.endswith("."), metric.name
+            assert metric.remedy.endswith("."), metric.name
+
+    def test_names_are_unique_and_tell_their_unit(self) -> None:
+        names = [metric.name for metric in METRICS]
+        assert len(set(names)) == len(names)
+        for metric in METRICS:
+            assert metric.name.startswith("detector_")
+            assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
+            if metric.unit in {"seconds", "bytes"}:
+                assert metric.unit in metric.name, metric.name
+
+    def test_labels_are_of_bounded_kinds(self) -> None:
+        bounded = {"topic", "partition", "reason", "state", "stage", "change", "version", "config_hash"}
+        assert {label for metric in METRICS for label in metric.labels} <= bounded
+
+    def test_every_metric_appears_in_the_exposition(self) -> None:
+        exposed = generate_latest(Metrics.of_process().registry).decode()
+        for metric in METRICS:
+            assert f"# HELP {metric.name}" in exposed, metric.name
+
+    def test_the_page_is_what_the_table_says(self) -> None:
+        page = Path(__file__).parents[2] / "docs" / "metrics.md"
+        assert page.read_text(encoding="utf-8") == metrics_page(), "run: python schemas/generate.py"
+
+
+class TestObserver:
+    def test_a_batch_is_counted_once_in_every_metric_it_concerns(self, telemetry: Telemetry) -> None:
+        counts = BatchCounts(records=10, samples=12, scored=9, late=2, repeated=1, series_created=4, opened=3, closed=1)
+        telemetry.observer.batch_processed(
+            report(counts, (Reject(0, 5, "wrong_type", "x"), Reject(1, 6, "wrong_type", "y")))
+        )
+        assert telemetry.value("detector_records_consumed_total", **LABELS) == 10
+        assert telemetry.value("detector_samples_decoded_total", **LABELS) == 12
+        assert telemetry.value("detector_samples_scored_total", **LABELS) == 9
+        assert telemetry.value("detector_samples_dropped_total", **LABELS, reason="late") == 2
+        assert telemetry.value("detector_samples_dropped_total", **LABELS, reason="repeated") == 1
+        assert telemetry.value("detector_records_rejected_total", **LABELS, reason="wrong_type") == 2
+        assert telemetry.value("detector_series_created_total", **LABELS) == 4
+        assert telemetry.value("detector_episodes_changed_total", **LABELS, state="opened") == 3
+        assert telemetry.value("detector_episodes_changed_total", **LABELS, state="closed") == 1
+        assert telemetry.value("detector_series_held", **LABELS) == 7
+        assert telemetry.value("detector_episodes_open", **LABELS) == 2
+        assert telemetry.value("detector_state_held_bytes", **LABELS) == 4096
+        assert telemetry.value("detector_watermark_reached_seconds", **LABELS) == 1_700_000_000
+        assert telemetry.value("detector_stage_spent_seconds_total", **LABELS, stage="score") == 0.5
+        assert telemetry.value("detector_batch_processed_seconds_sum") == 0.75
+        assert telemetry.value("detector_fetch_waited_seconds_total") == 0.125
+        assert telemetry.value("detector_event_delayed_seconds_sum", topic="metrics") == 60
+
+    def test_gauges_of_a_revoked_partition_vanish_and_its_counters_go_on(self, telemetry: Telemetry) -> None:
+        telemetry.observer.assigned([PLACE])
+        telemetry.observer.batch_processed(report())
+        telemetry.observer.lags_measured({PLACE: 50})
+        assert telemetry.value("detector_consumer_lag_records", **LABELS) == 50
+        telemetry.observer.revoked([PLACE])
+        assert telemetry.value("detector_consumer_lag_records", **LABELS) is None
+        assert telemetry.value("detector_series_held", **LABELS) is None
+        assert telemetry.value("detector_partitions_owned") == 0
+        telemetry.observer.assigned([PLACE])
+        telemetry.observer.batch_processed(report())
+        assert telemetry.value("detector_records_consumed_total", **LABELS) == 20
+        assert telemetry.value("detector_partitions_moved_total", change="assigned") == 2
+
+    def test_a_partition_that_was_never_used_can_be_lost(self, telemetry: Telemetry) -> None:
+        telemetry.observer.assigned([PLACE])
+        telemetry.observer.lost([PLACE])
+        assert telemetry.value("detector_partitions_moved_total", change="lost") == 1
+        assert telemetry.lines()[-1]["event"] == "partitions_lost"
+        assert telemetry.lines()[-1]["level"] == "warning"
+
+    def test_holds_and_commits_are_counted(self, telemetry: Telemetry) -> None:
+        telemetry.observer.held()
+        assert telemetry.value("detector_hold_active") == 1
+        telemetry.observer.released()
+        telemetry.observer.committed(0.25)
+        telemetry.observer.commit_postponed("coordinator moved")
+        assert telemetry.value("detector_hold_active") == 0
+        assert telemetry.value("detector_holds_begun_total") == 1
+        assert telemetry.value("detector_offsets_committed_seconds_sum") == 0.25
+        assert telemetry.value("detector_commits_postponed_total") == 1
+
+    def test_evictions_are_warned_of_once_a_minute_with_their_count(self, telemetry: Telemetry) -> None:
+        for _ in range(5):
+            telemetry.observer.batch_processed(report(BatchCounts(records=1, series_evicted=3)))
+        telemetry.clock.seconds = 60
+        telemetry.observer.batch_processed(report(BatchCounts(records=1, series_evicted=3)))
+        told = [(line["event"], line["count"], line["limit"]) for line in telemetry.lines()]
+        assert told == [("series_evicted", 3, 100), ("series_evicted", 15, 100)]
+        assert telemetry.value("detector_series_evicted_total", **LABELS) == 18
+
+    def test_what_was_not_told_is_told_at_the_end(self, telemetry: Telemetry) -> None:
+        for _ in range(2):
+            telemetry.observer.batch_processed(report(rejects=(Reject(0, 5, "empty", "a tombstone"),)))
+        telemetry.observer.stopped("requested")
+        told = [(line["event"], line.get("count")) for line in telemetry.lines()]
+        assert told == [("records_rejected", 1), ("records_rejected", 1), ("worker_stopped", None)]
+
+
+class TestLogs:
+    def test_a_line_is_one_json_object_with_time_level_and_event_first(self, telemetry: Telemetry) -> None:
+        structlog.get_logger().warning("series_evicted", topic="t", path=Path("x"))
+        line = telemetry.stream.getvalue()
+        assert list(json.loads(line)) == ["time", "level", "event", "topic", "path"]
+        assert line.count("\n") == 1
+
+    def test_lines_of_other_libraries_take_the_same_form(self, telemetry: Telemetry) -> None:
+        logging.getLogger("detector.librdkafka").warning("broker %s", "down")
+        (line,) = telemetry.lines()
+        assert (line["event"], line["level"], line["logger"]) == ("broker down", "warning", "detector.librdkafka")
+
+    def test_an_exception_is_part_of_its_line(self, telemetry: Telemetry) -> None:
+        try:
+            raise ValueError("boom")  # noqa: TRY301  # an exception is what is wanted
+        except ValueError:
+            structlog.get_logger().exception("worker_failed")
+        (line,) = telemetry.lines()
+        assert "boom" in json.dumps(line["exception"])
+
+    def test_levels_below_the_one_set_are_left_out(self) -> None:
+        stream = io.StringIO()
+        configure_logs("console", "warning", stream)
+        structlog.get_logger().info("quiet")
+        structlog.get_logger().warning("loud")
+        assert "loud" in stream.getvalue()
+        assert "quiet" not in stream.getvalue()
+
+    def test_rare_warnings_of_two_partitions_do_not_hide_each_other(self, telemetry: Telemetry) -> None:
+        rare = RareWarnings(structlog.get_logger(), telemetry.clock)
+        rare.add("series_evicted", "t", 0, 1)
+        rare.add("series_evicted", "t", 1, 1)
+        assert [line["partition"] for line in telemetry.lines()] == [0, 1]
+
+    def test_a_client_that_repeats_itself_is_heard_once_a_minute(self) -> None:
+        clock, stream = Clock(), io.StringIO()
+        handler = logging.StreamHandler(stream)
+        handler.addFilter(SeldomRepeats("client", clock))
+        client, other = logging.getLogger("client"), logging.getLogger("other")
+        for logger in (client, other):
+            logger.propagate = False
+            logger.addHandler(handler)
+        for second in (0, 1, 59, 60):
+            clock.seconds = second
+            client.error("FAIL [consumer-1] refused after %d s", second)
+            client.error("FAIL [producer-1] refused after %d s", second)
+            other.error("said at %d s", second)
+        lines = stream.getvalue().splitlines()
+        assert [line for line in lines if "consumer" in line] == [
+            "FAIL [consumer-1] refused after 0 s",
+            "FAIL [consumer-1] refused after 60 s",
+        ]
+        assert sum("producer" in line for line in lines) == 2
+        assert sum("said" in line for line in lines) == 4
+
+
+class Facts:
+    """What health is asked about."""
+
+    def __init__(self) -> None:
+        self.age_s = 0.5
+        self.ready = False
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts()
+
+
+@pytest.fixture
+def server(facts: Facts) -> Iterator[HealthServer]:
+    health = Health(lambda: facts.age_s, 10.0, lambda: facts.ready)
+    server = HealthServer("127.0.0.1", 0, Metrics(CollectorRegistry()).registry, health)
+    yield server
+    server.close()
+
+
+def get(server: HealthServer, path: str, accept: str = "*/*") -> tuple[int, str, str]:
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers={"Accept": accept})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310  # our own server
+            return response.status, response.headers["Content-Type"], response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Content-Type"], error.read().decode()
+
+
+class TestHealth:
+    def test_metrics_can_be_parsed_by_prometheus(self, server: HealthServer) -> None:
+        status, content_type, text = get(server, "/metrics")
+        assert (status, content_type.split(";")[0]) == (200, "text/plain")
+        families = {family.name for family in text_string_to_metric_families(text)}
+        assert {metric.name.removesuffix("_total") for metric in METRICS} <= families
+
+    def test_openmetrics_is_served_where_it_is_asked_for(self, server: HealthServer) -> None:
+        _, content_type, text = get(server, "/metrics", "application/openmetrics-text; version=1.0.0")
+        assert content_type.startswith("application/openmetrics-text")
+        assert text.endswith("# EOF\n")
+
+    def test_the_loop_is_alive_while_it_turns(self, server: HealthServer, facts: Facts) -> None:
+        assert get(server, "/healthz")[0] == 200
+        facts.age_s = 10.5
+        assert get(server, "/healthz")[::2] == (503, "the loop has not turned for 10.5 s (limit 10.0 s)\n")
+
+    def test_it_is_ready_once_the_group_was_joined(self, server: HealthServer, facts: Facts) -> None:
+        assert get(server, "/readyz")[0] == 503
+        facts.ready = True
+        assert get(server, "/readyz")[::2] == (200, "ready\n")
+
+    def test_any_other_path_is_not_found(self, server: HealthServer) -> None:
+        assert get(server, "/")[0] == 404
+
+    def test_a_port_that_is_taken_is_a_fault_of_usage(self, server: HealthServer) -> None:
+        health = Health(lambda: 0.0, 1.0, lambda: True)
+        with pytest.raises(UsageError, match="cannot listen there"):
+            HealthServer("127.0.0.1", server.port, CollectorRegistry(), health)
