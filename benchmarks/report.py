@@ -1,0 +1,52 @@
+"""Run every benchmark and write benchmarks/README.md: ``make bench``.
+
+Tables in that file come from one run on one machine; the ratios are what to look at.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from benchmarks.report_line import note
+
+BENCHMARKS: Final = ("pipeline", "decode", "learners")
+README: Final = Path(__file__).with_name("README.md")
+HEAD: Final = """# Benchmarks
+
+`make bench` runs these and writes this page; each alone is `python -m benchmarks.NAME`, shows its progress, prints a
+table and, as its last line, one JSON object. Absolute numbers belong to the machine ({machine}); ratios within
+one table come from one run.
+
+- `pipeline`: real Kafka; the worker with episodes, telemetry and commits on, beside a bare `consume()`, a loop with one
+  river GaussianScorer per series, and quixstreams with state per key (in an environment of its own, since it holds the
+  client back). JSON metrics of 5,000 series with four labels, two partitions.
+- `decode`: bytes to columns, nothing else.
+- `learners`: time and memory of ours and of river's detectors.
+"""
+
+
+def output_of(name: str) -> str:
+    """Standard output of one benchmark, whose progress goes to our stderr."""
+    note(f"benchmark {name}")
+    command = [sys.executable, "-m", f"benchmarks.{name}"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
+def main() -> None:
+    """Run all and write the page."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    parts = [HEAD.format(machine=machine)]
+    for name in BENCHMARKS:
+        found = output_of(name)
+        print(found, flush=True)
+        parts.append(f"## {name}\n\n```\n{found}\n```\n")
+    README.write_text("\n".join(parts), encoding="utf-8")
+    note(f"wrote {README.name}")
+
+
+if __name__ == "__main__":
+    main()
