@@ -83,6 +83,12 @@ class OfPoints(Section):
         return self
 
 
+class OpenPoints(OfPoints):
+    """So many of the last few points: times are kept for sixteen, to tell when an episode began."""
+
+    window: int = Field(ge=1, le=16, description="Points looked at, the newest last.")
+
+
 def _read_of_points(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -92,7 +98,13 @@ def _read_of_points(value: object) -> object:
     return {"points": int(match[1]), "window": int(match[2])}
 
 
-PointsOf = Annotated[
+OpenPointsOf = Annotated[
+    OpenPoints,
+    BeforeValidator(
+        _read_of_points, json_schema_input_type=OpenPoints | Annotated[str, Field(pattern=OF_POINTS.pattern)]
+    ),
+]
+ClosePointsOf = Annotated[
     OfPoints,
     BeforeValidator(
         _read_of_points, json_schema_input_type=OfPoints | Annotated[str, Field(pattern=OF_POINTS.pattern)]
@@ -119,10 +131,10 @@ class PolicySettings(Section):
     volume_min: float = Field(
         default=0.0, ge=0, description="Least expected or observed value that counts, in the unit of the series."
     )
-    open: PointsOf = Field(
-        default=OfPoints(points=3, window=5), description="Anomalous points that open an episode: '3 of 5'."
+    open: OpenPointsOf = Field(
+        default=OpenPoints(points=3, window=5), description="Anomalous points that open an episode: '3 of 5'."
     )
-    close: PointsOf = Field(
+    close: ClosePointsOf = Field(
         default=OfPoints(points=9, window=10), description="Normal points that close an episode: '9 of 10'."
     )
     cooldown_s: float = Field(
