@@ -175,6 +175,7 @@ def _watch(events: KafkaSource, stage: _Stage) -> None:
     """Consume the events topic and draw, until everything that was sent has been told."""
     console, board, progress, _ = stage
     ended_s: float | None = None
+    announced = False
     with ExitStack() as stack:
         live: Live | None = None
         if console.is_terminal:
@@ -185,6 +186,9 @@ def _watch(events: KafkaSource, stage: _Stage) -> None:
                     line = board.add_event(value) if value else None
                     if line and live is None:
                         console.print(line, highlight=False, soft_wrap=True)
+            if live is None and progress.processed and not announced:
+                announced = True
+                console.print("demo: records are flowing", highlight=False)
             if live is not None:
                 live.update(board.render(console.width, progress.processed), refresh=True)
             if progress.feed_ended:

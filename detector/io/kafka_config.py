@@ -1,0 +1,160 @@
+"""From plain values to client options: one place where librdkafka's option names are written.
+
+Order of precedence, the last wins: our defaults, the connection, pass-through options. Options that the delivery
+guarantee rests on are ours alone; passing one of them through is a :class:`UsageError`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from detector.errors import UsageError
+
+Option = str | int | float | bool
+Options = Mapping[str, Option]
+
+OWNED_OPTIONS: Final[Mapping[str, str]] = {
+    "bootstrap.servers": "set kafka.bootstrap_servers",
+    "metadata.broker.list": "set kafka.bootstrap_servers",
+    "client.id": "set kafka.client_id",
+    "group.id": "set kafka.group_id",
+    "auto.offset.reset": "set kafka.auto_offset_reset",
+    "enable.auto.commit": "offsets are committed only after events are delivered",
+    "auto.commit.enable": "offsets are committed only after events are delivered",
+    "enable.auto.offset.store": "offsets are committed only after events are delivered",
+    "enable.partition.eof": "the end of a partition is never read as a state",
+    "enable.idempotence": "events are delivered once per try and in order",
+    "acks": "an event counts as delivered when all in-sync replicas have it",
+    "request.required.acks": "an event counts as delivered when all in-sync replicas have it",
+    "transactional.id": "the kind of delivery is not an option of the client",
+    "delivery.report.only.error": "every delivery report is needed before its offset is committed",
+}
+"""Options that may not be passed through, each with its reason or remedy."""
+
+QUEUE_KBYTES_MAX: Final = 65_536
+"""Prefetched and unsent bytes, each; librdkafka's own limit for unsent ones is 1 GiB, more than most pods have."""
+
+DEFAULTS: Final[Options] = {
+    "socket.keepalive.enable": True,
+    "log.connection.close": False,  # brokers close idle connections all the time
+    "reconnect.backoff.max.ms": 5_000,  # half of the default: a broker that is back should be found soon
+}
+
+CONSUMER_DEFAULTS: Final[Options] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "allow.auto.create.topics": False,
+    "partition.assignment.strategy": "cooperative-sticky",
+    "queued.max.messages.kbytes": QUEUE_KBYTES_MAX,
+    # With the default of 100,000 messages the fetcher pauses for a second whenever the queue is full for a moment.
+    "queued.min.messages": 1_000_000,
+    "fetch.max.bytes": 50_000_000,
+    "max.partition.fetch.bytes": 10_000_000,
+    # A commit waits for its answer; without this, up to a minute for a broker that has vanished.
+    "socket.timeout.ms": 10_000,
+}
+
+PRODUCER_DEFAULTS: Final[Options] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    # For ever: brokers that are away are waited out behind back-pressure; a refusal fails at once all the same.
+    "message.timeout.ms": 0,
+    "queue.buffering.max.kbytes": QUEUE_KBYTES_MAX,
+    # Checked before compression; what a topic takes is the broker's decision.
+    "message.max.bytes": 16_777_216,
+}
+
+BROKER_SIDE_OPTIONS: Final = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")
+"""Decided by the broker under ``group.protocol=consumer`` (KIP-848), where the client refuses them."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConnection:
+    """How to reach a cluster. Empty options are left to librdkafka; ``librdkafka*`` are passed through."""
+
+    bootstrap_servers: str
+    client_id: str = "detector"
+    security_protocol: str = "plaintext"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ssl_ca_location: str | None = None
+    ssl_certificate_location: str | None = None
+    ssl_key_location: str | None = None
+    ssl_key_password: str | None = field(default=None, repr=False)
+    librdkafka: Options = field(default_factory=dict, repr=False)
+    librdkafka_consumer: Options = field(default_factory=dict, repr=False)
+    librdkafka_producer: Options = field(default_factory=dict, repr=False)
+
+    def admin_options(self) -> dict[str, Option]:
+        """Options of an admin client."""
+        return {**DEFAULTS, **self._own_options(), **_passed_through(self.librdkafka)}
+
+    def producer_options(self) -> dict[str, Option]:
+        """Options of the producer."""
+        return {
+            **DEFAULTS,
+            **PRODUCER_DEFAULTS,
+            **self._own_options(),
+            **_passed_through(self.librdkafka),
+            **_passed_through(self.librdkafka_producer),
+        }
+
+    def consumer_options(self, group: "ConsumerGroup") -> dict[str, Option]:
+        """Options of a consumer in ``group``."""
+        passed = {**_passed_through(self.librdkafka), **_passed_through(self.librdkafka_consumer)}
+        options = {**DEFAULTS, **CONSUMER_DEFAULTS, **self._own_options(), **group.options()}
+        if passed.get("group.protocol") == "consumer":
+            for name in BROKER_SIDE_OPTIONS:
+                del options[name]
+        return {**options, **passed}
+
+    def _own_options(self) -> dict[str, Option]:
+        options: dict[str, Option | None] = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": self.client_id,
+            "security.protocol": self.security_protocol,
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.username": self.sasl_username,
+            "sasl.password": self.sasl_password,
+            "ssl.ca.location": self.ssl_ca_location,
+            "ssl.certificate.location": self.ssl_certificate_location,
+            "ssl.key.location": self.ssl_key_location,
+            "ssl.key.password": self.ssl_key_password,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerGroup:
+    """Which topics are read, as member of which group.
+
+    ``offset_reset`` says where partitions without a committed offset begin; ``"error"`` stops instead.
+    ``commit_timeout_s`` bounds a commit with all its retries.
+    """
+
+    group_id: str
+    topics: Sequence[str]
+    offset_reset: Literal["earliest", "latest", "error"] = "earliest"
+    session_timeout_ms: int = 10_000
+    commit_timeout_s: float = 10.0
+
+    def options(self) -> dict[str, Option]:
+        """Options that make a client a member."""
+        return {
+            "group.id": self.group_id,
+            "auto.offset.reset": self.offset_reset,
+            "session.timeout.ms": self.session_timeout_ms,
+            # A third, as brokers advise, and never so long that a rebalance waits for it.
+            "heartbeat.interval.ms": max(1, min(3_000, self.session_timeout_ms // 3)),
+        }
+
+
+def _passed_through(options: Options) -> Options:
+    for name in options:
+        reason = OWNED_OPTIONS.get(name)
+        if reason is not None:
+            raise UsageError(f"librdkafka option '{name}' cannot be passed through: {reason}")
+    return options

@@ -1,0 +1,197 @@
+"""A consumer in a group as a :class:`detector.ports.Source`.
+
+Waiting is librdkafka's business: brokers that are away, moving or slow are logged (seldom) and waited out. What only an
+operator can cure (ACLs, unknown topics, fatal client errors) raises ``SourceFailedError`` with the broker's words.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as ClientPartition
+
+from detector.batches import RecordBatch
+from detector.errors import CommitPostponedError, SourceFailedError, UsageError
+from detector.io.kafka_columns import RawMessage, place_of, record_batches
+from detector.io.kafka_config import ConsumerGroup, KafkaConnection
+from detector.io.kafka_errors import ON_COMMIT, ON_FETCH, REBALANCING, Reaction, SeldomLog, reaction_to, words
+from detector.ports import AssignmentListener, TopicPartition
+
+COMMITTED_TIMEOUT_S: Final = 5.0
+"""Wait for the committed offsets of new partitions; without an answer the client asks again by itself."""
+
+COMMIT_PAUSE_S: Final = 0.1
+"""Between two tries of a commit; a coordinator that moves takes some hundred milliseconds."""
+
+_LOG: Final = structlog.get_logger(__name__)
+
+
+class KafkaSource:
+    """Records of the partitions that ``group`` gives to this process.
+
+    Used by one thread. Raises ``UsageError`` when librdkafka refuses an option. The listener is called inside
+    :meth:`fetch` and :meth:`close`; records of a partition that was taken away during a fetch are not returned by it.
+    """
+
+    def __init__(self, connection: KafkaConnection, group: ConsumerGroup) -> None:
+        options = connection.consumer_options(group)
+        self._group = group
+        self._incremental = options.get("group.protocol") == "consumer" or "cooperative" in str(
+            options["partition.assignment.strategy"]
+        )
+        self._listener: AssignmentListener | None = None
+        self._starts: dict[TopicPartition, int] = {}
+        self._taken: set[TopicPartition] = set()
+        self._one_topic = False
+        self._held = False
+        self._closed = False
+        self._failure: SourceFailedError | None = None
+        self._seldom = SeldomLog(_LOG, "consumer_error_waited")
+        try:
+            self._consumer = Consumer(
+                {**options, "error_cb": self._on_error}, logger=logging.getLogger("detector.librdkafka")
+            )
+        except KafkaException as error:
+            raise UsageError(f"librdkafka refuses the consumer's options: {words(error.args[0])}") from error
+
+    def subscribe(self, listener: AssignmentListener) -> None:
+        """Join the group with the first fetch; topics that begin with ``^`` are regular expressions."""
+        self._listener = listener
+        self._consumer.subscribe(
+            list(self._group.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def fetch(self, records_max: int, timeout_s: float) -> Sequence[RecordBatch]:
+        """Wait for the first record, then take what is there: ``consume`` alone would wait for the last one, too."""
+        first = self._consumer.poll(timeout_s)
+        messages: list[RawMessage] = []
+        if first is not None:
+            self._taken.clear()
+            messages = self._consumer.consume(records_max - 1, 0) if records_max > 1 else []
+            # The second call may have served a rebalance that took the first record's partition away.
+            if not self._taken or first.error() is not None or place_of(first) not in self._taken:
+                messages.insert(0, first)
+        if any(map(Message.error, messages)):
+            messages = self._without_errors(messages)
+        if self._failure is not None:
+            raise self._failure
+        return record_batches(messages, one_topic=self._one_topic)
+
+    def hold(self) -> None:
+        """Pause what is owned; partitions that come later are paused as they come."""
+        if not self._held:
+            self._held = True
+            self._consumer.pause(self._consumer.assignment())
+
+    def release(self) -> None:
+        """Resume what is owned, from the last record that was returned."""
+        if self._held:
+            self._held = False
+            self._consumer.resume(self._consumer.assignment())
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit and wait for the answer, trying again until ``commit_timeout_s``.
+
+        Raises ``CommitPostponedError`` when no usable answer came until then or the group is rebalancing, and
+        ``SourceFailedError`` when the broker refuses for good.
+        """
+        wanted = [ClientPartition(place.topic, place.partition, offset) for place, offset in offsets.items()]
+        if not wanted:
+            return
+        deadline_s = time.monotonic() + self._group.commit_timeout_s
+        while True:
+            error = self._try_commit(wanted)
+            if error is None:
+                return
+            if reaction_to(error, ON_COMMIT) is Reaction.STOP:
+                raise SourceFailedError(f"offsets cannot be committed: {words(error)}")
+            if error.code() in REBALANCING or time.monotonic() + COMMIT_PAUSE_S > deadline_s:
+                raise CommitPostponedError(f"offsets were not committed: {words(error)}")
+            time.sleep(COMMIT_PAUSE_S)
+
+    def lags(self) -> Mapping[TopicPartition, int]:
+        """High watermark of the last fetch less our position, without asking the broker."""
+        lags: dict[TopicPartition, int] = {}
+        for position in self._consumer.position(self._consumer.assignment()):
+            place = TopicPartition(position.topic, position.partition)
+            reached = position.offset if position.offset >= 0 else self._starts.get(place, OFFSET_INVALID)
+            marks = self._consumer.get_watermark_offsets(position, cached=True)
+            if marks is not None and marks[1] >= 0 and reached >= 0:
+                lags[place] = max(0, marks[1] - reached)
+        return lags
+
+    def close(self) -> None:
+        """Leave the group; ``revoked`` is called for what is owned. Closing again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._consumer.close()
+
+    def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
+        starts = self._committed(consumer, partitions)
+        if self._incremental:
+            consumer.incremental_assign(starts)
+        else:
+            consumer.assign(starts)
+        if self._held and starts:
+            consumer.pause(starts)
+        offsets = {TopicPartition(each.topic, each.partition): max(each.offset, -1) for each in starts}
+        self._starts.update(offsets)
+        self._one_topic = len({place.topic for place in self._starts}) == 1
+        self._tell().assigned(offsets)
+
+    def _committed(self, consumer: Consumer, partitions: list[ClientPartition]) -> list[ClientPartition]:
+        """Give each partition its committed offset; without one (or an answer) the client applies its own rules."""
+        if not partitions:
+            return partitions
+        try:
+            return consumer.committed(partitions, timeout=COMMITTED_TIMEOUT_S)
+        except KafkaException as error:
+            self._seldom.warning(error.args[0])
+            return partitions
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[ClientPartition]) -> None:
+        self._tell().revoked(self._give_up(partitions))
+
+    def _on_lost(self, _consumer: Consumer, partitions: list[ClientPartition]) -> None:
+        self._tell().lost(self._give_up(partitions))
+
+    def _give_up(self, partitions: list[ClientPartition]) -> list[TopicPartition]:
+        places = [TopicPartition(each.topic, each.partition) for each in partitions]
+        self._taken.update(places)
+        for place in places:
+            self._starts.pop(place, None)
+        return places
+
+    def _tell(self) -> AssignmentListener:
+        assert self._listener is not None, "callbacks come only after subscribe"
+        return self._listener
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Errors of the client as a whole, served inside poll and consume."""
+        if reaction_to(error, ON_FETCH) is Reaction.STOP:
+            self._failure = self._failure or SourceFailedError(f"the consumer cannot go on: {words(error)}")
+        else:
+            self._seldom.warning(error)
+
+    def _without_errors(self, messages: list[RawMessage]) -> list[RawMessage]:
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._on_error(error)
+        return [message for message in messages if message.error() is None]
+
+    def _try_commit(self, wanted: list[ClientPartition]) -> KafkaError | None:
+        try:
+            answers = self._consumer.commit(offsets=wanted, asynchronous=False)
+        except KafkaException as error:
+            return _error_of(error)
+        return next((each.error for each in answers or () if each.error is not None), None)
+
+
+def _error_of(exception: KafkaException) -> KafkaError:
+    error = exception.args[0]
+    assert isinstance(error, KafkaError)
+    return error

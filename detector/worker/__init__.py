@@ -1,0 +1,25 @@
+"""The shell around the pipelines: loop, partition life cycle, delivery before commit, dead letters.
+
+Knows the outside world only through ``detector.ports`` and time only through its ``Clock``; owns everything that may
+fail, wait or be taken away. Nothing in here looks into a record.
+"""
+
+from detector.worker.assignments import PipelineFactory, ProcessingPipeline
+from detector.worker.limits import WorkerLimits
+from detector.worker.observer import BatchReport, NullObserver, Pipeline, WorkerObserver
+from detector.worker.topics import OutputTopics
+from detector.worker.worker import OutputListener, SystemClock, Worker
+
+__all__ = [
+    "BatchReport",
+    "NullObserver",
+    "OutputListener",
+    "OutputTopics",
+    "Pipeline",
+    "PipelineFactory",
+    "ProcessingPipeline",
+    "SystemClock",
+    "Worker",
+    "WorkerLimits",
+    "WorkerObserver",
+]

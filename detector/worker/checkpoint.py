@@ -1,0 +1,127 @@
+"""First delivered, then committed: the order that makes delivery at-least-once.
+
+1. Every message of a batch is handed to the sink before its offset counts as processed.
+2. Offsets are committed only at a moment when nothing handed over is still pending.
+3. Such a moment is waited for, briefly, once a commit is overdue; without messages in flight it is there at every turn.
+4. A commit without an answer is no harm: the offsets stay due, and the next commit covers them.
+5. A failed delivery stops the worker before any later commit.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from detector.errors import CommitPostponedError
+from detector.ports import AssignmentListener, Clock, Sink, Source, TopicPartition
+from detector.worker.assignments import Assignments
+from detector.worker.limits import WorkerLimits
+from detector.worker.observer import WorkerObserver
+
+SETTLE_POLL_S: Final = 0.05
+"""One wait for delivery reports; they end it early."""
+
+
+class Checkpoint:
+    """Commits what was delivered, when it is due."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        sink: Sink,
+        assignments: Assignments,
+        interval_s: float,
+        clock: Clock,
+        observer: WorkerObserver,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._assignments = assignments
+        self._interval_s = interval_s
+        self._clock = clock
+        self._observer = observer
+        self._due_s = clock.monotonic_s() + interval_s
+
+    def turn(self) -> None:
+        """Commit if due; called once per turn of the loop."""
+        moment_s = self._clock.monotonic_s()
+        if moment_s < self._due_s:
+            return
+        self._sink.poll(0)
+        if self._sink.pending():
+            overdue = moment_s >= self._due_s + self._interval_s
+            if not overdue:
+                return
+            if not self.settle(self._interval_s):
+                self._due_s = self._clock.monotonic_s() + self._interval_s
+                return
+        self.commit(self._assignments.uncommitted())
+        self._observer.lags_measured(self._source.lags())
+        self._due_s = self._clock.monotonic_s() + self._interval_s
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until nothing is pending; false after ``timeout_s``. A lost message raises ``DeliveryFailedError``."""
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        self._sink.poll(0)
+        while self._sink.pending():
+            if self._clock.monotonic_s() >= deadline_s:
+                return False
+            self._sink.poll(SETTLE_POLL_S)
+        return True
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit ``offsets``, whose messages are all delivered; an unusable answer leaves them uncommitted."""
+        assert not self._sink.pending(), "delivered first, then committed"
+        if not offsets:
+            return
+        began_s = self._clock.monotonic_s()
+        try:
+            self._source.commit(offsets)
+        except CommitPostponedError as error:
+            self._observer.commit_postponed(str(error))
+            return
+        self._assignments.mark_committed(offsets)
+        self._observer.committed(self._clock.monotonic_s() - began_s)
+
+
+class Membership(AssignmentListener):
+    """Follows the group: partitions come with new pipelines and leave with their last commit."""
+
+    def __init__(
+        self,
+        *,
+        assignments: Assignments,
+        checkpoint: Checkpoint,
+        limits: WorkerLimits,
+        observer: WorkerObserver,
+    ) -> None:
+        self._assignments = assignments
+        self._checkpoint = checkpoint
+        self._limits = limits
+        self._observer = observer
+        self._ending = False
+        self.ready = False
+
+    def end(self) -> None:
+        """From here on, partitions are dropped without I/O: the last commit is made, or none may follow a failure."""
+        self._ending = True
+        self.ready = False
+
+    def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
+        """Begin with new state; an empty assignment counts as one, for groups with more members than partitions."""
+        self._assignments.add(partitions)
+        self.ready = True
+        self._observer.assigned(list(partitions))
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Deliver and commit inside one deadline, then drop; what is late is read again by the next owner."""
+        self._assignments.hand_over(partitions)
+        if not self._ending and self._checkpoint.settle(self._limits.revoke_timeout_s):
+            self._checkpoint.commit(self._assignments.uncommitted(partitions))
+        self._assignments.drop(partitions)
+        self._observer.revoked(partitions)
+
+    def lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """Drop: they are somebody else's already."""
+        self._assignments.drop(partitions)
+        self.ready = False
+        self._observer.lost(partitions)

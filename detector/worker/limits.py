@@ -1,0 +1,33 @@
+"""Every limit of the loop, with the reason for its default."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """How much, how long, how often.
+
+    ``batch_records_max``: enough to make the cost per batch vanish, small enough that one batch takes tens of
+    milliseconds.
+    ``poll_timeout_s``: the longest that an idle loop does not look at its stop flag.
+    ``commit_interval_s``: what a crash makes the group read again; each commit costs one round trip.
+    ``pending_messages_max``: unacknowledged messages at which reading waits; a batch may add one per record to it.
+    ``hold_after_s``: wait for acknowledgements before the partitions are paused; far below ``max.poll.interval.ms``.
+    ``shutdown_timeout_s``: a graceful stop, wholly; below Kubernetes' grace period of 30 s.
+    ``revoke_timeout_s``: flush and commit of partitions that another worker waits for.
+    ``rejects_ratio_max``, ``rejects_window_records``: share of rejected records of a partition that stops the worker,
+    and the number of its latest records over which the share is taken.
+    ``dead_letter_bytes_max``: key, headers and value of a dead letter; below the 1,048,588 bytes that brokers take by
+    default.
+    """
+
+    batch_records_max: int = 2_000
+    poll_timeout_s: float = 0.05
+    commit_interval_s: float = 0.5
+    pending_messages_max: int = 20_000
+    hold_after_s: float = 10.0
+    shutdown_timeout_s: float = 20.0
+    revoke_timeout_s: float = 10.0
+    rejects_ratio_max: float = 0.5
+    rejects_window_records: int = 10_000
+    dead_letter_bytes_max: int = 1_000_000

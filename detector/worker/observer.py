@@ -1,0 +1,116 @@
+"""What the worker tells about itself: facts once per batch, commit or rebalance, never per record.
+
+Telemetry implements :class:`WorkerObserver`; the worker knows no metric names. An observer must not raise and not
+block.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from detector.batches import Output
+from detector.ports import TopicPartition
+
+
+class Pipeline(Protocol):
+    """What the worker needs of a partition's pipeline; ``detector.pipeline.PartitionPipeline`` is the real one."""
+
+    watermark_ms: int
+    """Largest accepted event time, epoch milliseconds; -1 before the first."""
+
+    @property
+    def series_count(self) -> int:
+        """Series with live state."""
+
+    @property
+    def open_episodes(self) -> int:
+        """Episodes opened and not yet closed."""
+
+    def state_bytes(self) -> int:
+        """Bytes of state, as allocated."""
+
+
+class BatchReport(NamedTuple):
+    """One processed batch of one partition.
+
+    ``oldest_timestamp_ms`` and ``newest_timestamp_ms`` are broker timestamps of its records (``TIMESTAMP_UNKNOWN``
+    where there are none); ``processed_ms`` is the wall clock when its messages had been handed to the sink, so that
+    ``processed_ms - oldest_timestamp_ms`` is the longest delay from record to event. ``fetch_seconds`` is the wait of
+    the fetch that brought it, given to the first batch of each fetch only.
+    """
+
+    partition: TopicPartition
+    output: Output
+    pipeline: Pipeline
+    fetch_seconds: float
+    process_seconds: float
+    oldest_timestamp_ms: int
+    newest_timestamp_ms: int
+    processed_ms: int
+
+
+class WorkerObserver(Protocol):
+    """Told by the worker, on its own thread, right after each fact."""
+
+    def batch_processed(self, report: BatchReport) -> None:
+        """A batch went through its pipeline and its messages were handed to the sink."""
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """These partitions are owned from here on."""
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """These were handed over in order: delivered and committed as far as the deadline allowed."""
+
+    def lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """These belong to somebody else already; what was not committed is read again there."""
+
+    def committed(self, seconds: float) -> None:
+        """The offsets of everything delivered were committed, in ``seconds``."""
+
+    def commit_postponed(self, reason: str) -> None:
+        """A commit got no usable answer; the next one covers the same records."""
+
+    def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:
+        """Records behind the end of each partition, about once per commit interval; absent where unknown."""
+
+    def held(self) -> None:
+        """Partitions were paused: the sink has not acknowledged enough for ``hold_after_s``."""
+
+    def released(self) -> None:
+        """The hold ended; partitions are read again."""
+
+    def stopped(self, reason: str) -> None:
+        """The loop has ended; nothing follows."""
+
+
+class NullObserver:
+    """Listens to nothing."""
+
+    def batch_processed(self, report: BatchReport) -> None:
+        """Ignore."""
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Ignore."""
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Ignore."""
+
+    def lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """Ignore."""
+
+    def committed(self, seconds: float) -> None:
+        """Ignore."""
+
+    def commit_postponed(self, reason: str) -> None:
+        """Ignore."""
+
+    def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:
+        """Ignore."""
+
+    def held(self) -> None:
+        """Ignore."""
+
+    def released(self) -> None:
+        """Ignore."""
+
+    def stopped(self, reason: str) -> None:
+        """Ignore."""

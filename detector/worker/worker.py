@@ -1,0 +1,212 @@
+"""The loop: fetch, process, send, commit, again and again, until told to stop.
+
+All Kafka traffic, all pipelines and all callbacks run on the one thread that calls :meth:`Worker.run`; other threads
+may call ``stop``, ``alive_age_s`` and ``ready``.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from detector.batches import TIMESTAMP_UNKNOWN, Output, RecordBatch
+from detector.ports import Clock, Message, Sink, Source, TopicPartition
+from detector.worker.assignments import Assignments, OwnedPartition, PipelineFactory
+from detector.worker.checkpoint import Checkpoint, Membership
+from detector.worker.dead_letters import dead_letter
+from detector.worker.limits import WorkerLimits
+from detector.worker.observer import BatchReport, WorkerObserver
+from detector.worker.topics import OutputTopics
+
+OutputListener = Callable[[TopicPartition, RecordBatch, Output], None]
+
+STOP_REQUESTED: Final = "requested"
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic_s(self) -> float:
+        """Seconds for measuring durations."""
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        """Epoch milliseconds."""
+        return time.time_ns() // 1_000_000
+
+
+class Worker:
+    """Reads records, drives one pipeline per owned partition, delivers what comes out, and then commits.
+
+    ``on_output`` sees every batch with its output, after its messages were handed to the sink (for tables and files,
+    not for telemetry). Any exception ends :meth:`run` with nothing committed after it: what a pipeline could not
+    process is never skipped.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        sink: Sink,
+        pipeline_factory: PipelineFactory,
+        topics: OutputTopics,
+        limits: WorkerLimits,
+        clock: Clock,
+        observer: WorkerObserver,
+        on_output: OutputListener | None = None,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._topics = topics
+        self._event_headers = (("content-type", topics.event_content_type.encode()),)
+        self._limits = limits
+        self._clock = clock
+        self._observer = observer
+        self._on_output = on_output
+        self._assignments = Assignments(pipeline_factory, limits)
+        self._checkpoint = Checkpoint(
+            source=source,
+            sink=sink,
+            assignments=self._assignments,
+            interval_s=limits.commit_interval_s,
+            clock=clock,
+            observer=observer,
+        )
+        self._membership = Membership(
+            assignments=self._assignments, checkpoint=self._checkpoint, limits=limits, observer=observer
+        )
+        self._stopping = False
+        self._turned_s = clock.monotonic_s()
+        self._crowded_since_s: float | None = None
+        self._held = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the group has told us what is ours (perhaps nothing)."""
+        return self._membership.ready
+
+    def alive_age_s(self) -> float:
+        """Seconds since the loop last turned."""
+        return self._clock.monotonic_s() - self._turned_s
+
+    def stop(self) -> None:
+        """Ask the loop to end in order; callable from signal handlers and other threads, returns at once."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Work until :meth:`stop`; raises what stopped it otherwise, with nothing committed after the failure."""
+        try:
+            self.begin()
+            while not self._stopping:
+                self.turn()
+            self.finish()
+        except BaseException as error:
+            self.abandon(error)
+            raise
+
+    def begin(self) -> None:
+        """Join the group."""
+        self._turned_s = self._clock.monotonic_s()
+        self._source.subscribe(self._membership)
+
+    def turn(self) -> None:
+        """One round: take records, or wait for the sink; then commit if due. Bounded in time by the limits."""
+        self._turned_s = self._clock.monotonic_s()
+        if self._is_crowded():
+            self._wait_for_room()
+        else:
+            self._take()
+        self._sink.poll(0)
+        self._checkpoint.turn()
+
+    def finish(self) -> None:
+        """Deliver everything that was fetched within ``shutdown_timeout_s``, commit it, and leave the group."""
+        self._sink.flush(self._limits.shutdown_timeout_s)
+        self._checkpoint.commit(self._assignments.uncommitted())
+        self._membership.end()
+        self._source.close()
+        self._sink.close()
+        self._observer.stopped(STOP_REQUESTED)
+
+    def abandon(self, error: BaseException) -> None:
+        """Leave the group without delivering or committing; the first error stays the one that is raised."""
+        self._membership.end()
+        for close in (self._source.close, self._sink.close):
+            with contextlib.suppress(Exception):  # what fails in here follows from the first error
+                close()
+        self._observer.stopped(f"{type(error).__name__}: {error}")
+
+    def _take(self) -> None:
+        began_s = self._clock.monotonic_s()
+        batches = self._source.fetch(self._limits.batch_records_max, self._limits.poll_timeout_s)
+        fetch_seconds = self._clock.monotonic_s() - began_s
+        for batch in batches:
+            self._process(batch, fetch_seconds)
+            fetch_seconds = 0.0
+
+    def _process(self, batch: RecordBatch, fetch_seconds: float) -> None:
+        partition = self._assignments.at(TopicPartition(batch.topic, batch.partition))
+        began_s = self._clock.monotonic_s()
+        output = partition.pipeline.process(batch)
+        partition.guard.add(len(batch), output.rejects)
+        self._send(batch, output)
+        partition.processed = output.next_offset
+        process_seconds = self._clock.monotonic_s() - began_s
+        self._report(partition, batch, output, fetch_seconds, process_seconds)
+        if self._on_output is not None:
+            self._on_output(partition.place, batch, output)
+
+    def _send(self, batch: RecordBatch, output: Output) -> None:
+        for event in output.events:
+            self._sink.send(Message(self._topics.events, event.key, event.value, self._event_headers))
+        bytes_max = self._limits.dead_letter_bytes_max
+        for reject in output.rejects:
+            self._sink.send(dead_letter(self._topics.dead_letters, batch, reject, bytes_max=bytes_max))
+
+    def _report(
+        self,
+        partition: OwnedPartition,
+        batch: RecordBatch,
+        output: Output,
+        fetch_seconds: float,
+        process_seconds: float,
+    ) -> None:
+        known = batch.timestamps_ms[batch.timestamps_ms != TIMESTAMP_UNKNOWN]
+        self._observer.batch_processed(
+            BatchReport(
+                partition=partition.place,
+                output=output,
+                pipeline=partition.pipeline,
+                fetch_seconds=fetch_seconds,
+                process_seconds=process_seconds,
+                oldest_timestamp_ms=int(np.min(known)) if len(known) else TIMESTAMP_UNKNOWN,
+                newest_timestamp_ms=int(np.max(known)) if len(known) else TIMESTAMP_UNKNOWN,
+                processed_ms=self._clock.wall_ms(),
+            )
+        )
+
+    def _is_crowded(self) -> bool:
+        """Whether too much is unacknowledged; ends a hold when that is over."""
+        if self._sink.pending() > self._limits.pending_messages_max:
+            return True
+        self._crowded_since_s = None
+        if self._held:
+            self._held = False
+            self._source.release()
+            self._observer.released()
+        return False
+
+    def _wait_for_room(self) -> None:
+        """Serve the sink; after ``hold_after_s`` serve the group, too, with its partitions paused."""
+        moment_s = self._clock.monotonic_s()
+        if self._crowded_since_s is None:
+            self._crowded_since_s = moment_s
+        self._sink.poll(self._limits.poll_timeout_s)
+        if not self._held and moment_s - self._crowded_since_s >= self._limits.hold_after_s:
+            self._held = True
+            self._source.hold()
+            self._observer.held()
+        if self._held:
+            self._take()

@@ -1,0 +1,400 @@
+"""The contract of sources and sinks: one set of sentences for the brokers in memory and embedded, and Apache Kafka."""
+
+import itertools
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+
+from detector.batches import RecordBatch
+from detector.errors import DeliveryFailedError, SourceFailedError
+from detector.io import (
+    ConsumerGroup,
+    EmbeddedBroker,
+    KafkaConnection,
+    KafkaSink,
+    KafkaSource,
+    MemoryBroker,
+    MemorySink,
+    MemorySource,
+    TopicPlan,
+    Topics,
+)
+from detector.ports import Message, Sink, Source, TopicPartition
+from tests.kafka.broker import Broker
+
+DEADLINE_S: Final = 30.0
+NUMBERS: Final = itertools.count()
+
+
+class Listener:
+    """Keeps what a source tells; may commit inside ``revoked``."""
+
+    def __init__(self) -> None:
+        self.owned: set[TopicPartition] = set()
+        self.starts: dict[TopicPartition, int] = {}
+        self.assigned_count = 0
+        self.on_revoke: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
+
+    def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
+        assert self.owned.isdisjoint(partitions)
+        self.owned |= set(partitions)
+        self.starts |= partitions
+        self.assigned_count += 1
+
+    def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        assert self.owned.issuperset(partitions)
+        self.on_revoke(partitions)
+        self.owned -= set(partitions)
+
+    def lost(self, partitions: Sequence[TopicPartition]) -> None:
+        self.owned -= set(partitions)
+
+
+class Reader:
+    """A subscribed source with its listener, and everything it has read."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.listener = Listener()
+        self.batches: list[RecordBatch] = []
+        source.subscribe(self.listener)
+
+    def turn(self, records_max: int = 1_000) -> int:
+        """Fetch once; gives how many records came."""
+        batches = self.source.fetch(records_max, 0.05)
+        for batch in batches:
+            assert TopicPartition(batch.topic, batch.partition) in self.listener.owned
+        self.batches.extend(batches)
+        return sum(map(len, batches))
+
+    def read(self, count: int, records_max: int = 1_000) -> None:
+        """Fetch until ``count`` records are there in all."""
+        until(lambda: self.count() >= count, lambda: self.turn(records_max))
+
+    def count(self) -> int:
+        return sum(map(len, self.batches))
+
+    def values(self) -> list[bytes | None]:
+        return [value for batch in self.batches for value in batch.values]
+
+    def offsets(self) -> dict[TopicPartition, list[int]]:
+        offsets: dict[TopicPartition, list[int]] = {}
+        for batch in self.batches:
+            offsets.setdefault(TopicPartition(batch.topic, batch.partition), []).extend(batch.offsets.tolist())
+        return offsets
+
+    def next_offsets(self) -> dict[TopicPartition, int]:
+        return {place: offsets[-1] + 1 for place, offsets in self.offsets().items()}
+
+
+def until(reached: Callable[[], bool], step: Callable[[], object]) -> None:
+    """Repeat ``step`` until ``reached``; a limit in time, since a real broker takes some."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not reached():
+        assert time.monotonic() < deadline_s, "not reached in time"
+        step()
+
+
+class World(ABC):
+    """One kind of broker, with a topic of several partitions for each test."""
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+
+    @abstractmethod
+    def topic(self) -> str:
+        """Name of a new topic with at least two partitions, which exists or comes into being when written to."""
+
+    @abstractmethod
+    def new_source(self, topic: str, group: str) -> Source:
+        """A source that reads ``topic`` from the beginning, unless ``group`` has committed."""
+
+    @abstractmethod
+    def new_sink(self) -> Sink:
+        """A sink."""
+
+    def reader(self, topic: str, group: str = "group") -> Reader:
+        """A subscribed source, closed after the test."""
+        source = self.new_source(topic, f"{group}-{topic}")
+        self.stack.callback(source.close)
+        return Reader(source)
+
+    def sink(self) -> Sink:
+        """A sink, closed after the test."""
+        sink = self.new_sink()
+        self.stack.callback(sink.close)
+        return sink
+
+    def write(self, topic: str, count: int, start: int = 0) -> list[bytes]:
+        """Deliver ``count`` records with many keys; gives their values."""
+        values = [b"%d" % number for number in range(start, start + count)]
+        sink = self.sink()
+        for value in values:
+            sink.send(Message(topic, b"key-" + value, value))
+        sink.flush(DEADLINE_S)
+        return values
+
+
+class MemoryWorld(World):
+    def __init__(self) -> None:
+        super().__init__()
+        self.broker = MemoryBroker()
+
+    def topic(self) -> str:
+        topic = f"topic-{next(NUMBERS)}"
+        self.broker.create_topic(topic, partitions=3)
+        return topic
+
+    def new_source(self, topic: str, group: str) -> Source:
+        return MemorySource(self.broker, group_id=group, topics=[topic])
+
+    def new_sink(self) -> Sink:
+        return MemorySink(self.broker)
+
+
+class KafkaWorld(World):
+    """Apache Kafka, or (without creating topics) the embedded broker."""
+
+    def __init__(self, bootstrap_servers: str, *, creates_topics: bool) -> None:
+        super().__init__()
+        self.creates_topics = creates_topics
+        self.connection = KafkaConnection(
+            bootstrap_servers,
+            librdkafka={"log_level": 2},
+            # How long the producer hopes for a topic that does not exist (default: 30 s).
+            librdkafka_producer={"topic.metadata.propagation.max.ms": 500},
+        )
+
+    def topic(self) -> str:
+        topic = f"contract-{os.getpid()}-{next(NUMBERS)}"
+        if self.creates_topics:
+            findings = Topics(self.connection).create([TopicPlan(topic, partitions=3, replicas=1)])
+            assert [finding.kind for finding in findings] == ["created"]
+        return topic
+
+    def new_source(self, topic: str, group: str) -> Source:
+        return KafkaSource(self.connection, ConsumerGroup(group, [topic], session_timeout_ms=6_000))
+
+    def new_sink(self) -> Sink:
+        return KafkaSink(self.connection)
+
+
+class DeliveryContract:
+    """What holds for every source and sink."""
+
+    def test_records_arrive_once_and_in_order_of_offsets(self, world: World) -> None:
+        topic = world.topic()
+        sent = world.write(topic, 500)
+        reader = world.reader(topic)
+        reader.read(len(sent), records_max=64)
+        assert sorted(reader.values(), key=lambda value: int(value or b"-1")) == sent
+        assert len(reader.offsets()) > 1
+        for offsets in reader.offsets().values():
+            assert offsets == list(range(len(offsets)))
+        until(lambda: set(reader.source.lags().values()) == {0}, reader.turn)
+        assert reader.source.lags().keys() == reader.listener.owned
+
+    def test_key_value_and_headers_arrive_byte_for_byte(self, world: World) -> None:
+        topic = world.topic()
+        sink = world.sink()
+        headers = (("a", b"\x00\xff"), ("b", None), ("a", b"again"))
+        sink.send(Message(topic, b"\xfe", b"\xfd\n", headers))
+        sink.send(Message(topic, b"\xfe", None))
+        sink.flush(DEADLINE_S)
+        reader = world.reader(topic)
+        reader.read(2)
+        envelopes = [batch.envelope(row) for batch in reader.batches for row in range(len(batch))]
+        assert reader.values() == [b"\xfd\n", None]
+        assert [envelope.key for envelope in envelopes] == [b"\xfe", b"\xfe"]
+        assert [envelope.headers for envelope in envelopes] == [headers, ()]
+
+    def test_a_member_that_comes_later_goes_on_at_the_committed_offsets(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 100)
+        first = world.reader(topic)
+        first.read(100)
+        first.source.commit(first.next_offsets())
+        first.source.close()
+        later = world.write(topic, 50, start=100)
+        second = world.reader(topic)
+        second.read(50)
+        assert sorted(second.values(), key=lambda value: int(value or b"-1")) == later
+        assert {place: offsets[0] for place, offsets in second.offsets().items()} == {
+            place: first.next_offsets()[place] for place in second.offsets()
+        }
+        assert {place: second.listener.starts[place] for place in first.next_offsets()} == first.next_offsets()
+
+
+class FullContract(DeliveryContract):
+    """What holds besides for brokers that keep groups and topics as Apache Kafka does."""
+
+    def test_what_is_committed_while_closing_counts(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 60)
+        first = world.reader(topic)
+        first.read(60)
+        first.listener.on_revoke = lambda _partitions: first.source.commit(first.next_offsets())
+        first.source.close()
+        assert first.listener.owned == set()
+        world.write(topic, 1, start=60)
+        second = world.reader(topic)
+        second.read(1)
+        assert second.values() == [b"60"]
+
+    def test_nothing_is_pending_after_a_flush(self, world: World) -> None:
+        topic = world.topic()
+        sink = world.sink()
+        for number in range(10):
+            sink.send(Message(topic, b"%d" % number, b"x"))
+        assert sink.pending() == 10
+        sink.flush(DEADLINE_S)
+        assert sink.pending() == 0
+
+    def test_polling_serves_delivery_reports(self, world: World) -> None:
+        sink = world.sink()
+        sink.send(Message(world.topic(), b"key", b"value"))
+        until(lambda: sink.pending() == 0, lambda: sink.poll(0.05))
+
+    def test_a_message_to_an_unknown_topic_fails_and_is_never_forgotten(self, world: World) -> None:
+        sink = world.sink()
+        sink.send(Message("no-such-topic", b"key", b"value"))
+        with pytest.raises(DeliveryFailedError, match="no-such-topic"):
+            sink.flush(DEADLINE_S)
+        with pytest.raises(DeliveryFailedError, match="no-such-topic"):
+            sink.send(Message(world.topic(), b"key", b"value"))
+        with pytest.raises(DeliveryFailedError, match="no-such-topic"):
+            sink.poll(0)
+
+    def test_an_unknown_input_topic_stops_with_the_broker_s_words(self, world: World) -> None:
+        source = world.new_source("no-such-topic", "group")
+        world.stack.callback(source.close)
+        with pytest.raises(SourceFailedError, match=r"(?i)no-such-topic.*unknown topic|unknown topic no-such-topic"):
+            until(lambda: False, Reader(source).turn)
+
+    def test_a_fetch_gives_at_most_what_was_asked_for(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 50)
+        reader = world.reader(topic)
+        taken = [reader.turn(records_max=1) for _ in range(3)]
+        until(lambda: reader.count() >= 50, lambda: taken.append(reader.turn(records_max=7)))
+        assert max(taken[:3]) <= 1
+        assert max(taken) <= 7
+
+    def test_groups_do_not_disturb_each_other(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 40)
+        one, other = world.reader(topic, "one"), world.reader(topic, "other")
+        one.read(40)
+        one.source.commit(one.next_offsets())
+        other.read(40)
+        assert sorted(filter(None, one.values())) == sorted(filter(None, other.values()))
+
+    def test_committing_nothing_is_no_mistake(self, world: World) -> None:
+        reader = world.reader(world.topic())
+        until(lambda: bool(reader.listener.owned), reader.turn)
+        reader.source.commit({})
+
+    def test_a_held_source_returns_nothing_and_goes_on_where_it_stood(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 300)
+        reader = world.reader(topic)
+        reader.read(30, records_max=10)
+        before = reader.count()
+        reader.source.hold()
+        for _ in range(10):
+            reader.turn()
+        assert reader.count() == before
+        reader.source.release()
+        reader.read(300)
+        for offsets in reader.offsets().values():
+            assert offsets == list(range(len(offsets)))
+
+    def test_partitions_that_come_during_a_hold_are_held_too(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 30)
+        reader = world.reader(topic)
+        reader.source.hold()
+        until(lambda: len(reader.listener.owned) == 3, reader.turn)
+        for _ in range(10):
+            reader.turn()
+        assert reader.count() == 0
+        reader.source.release()
+        reader.read(30)
+
+    def test_two_members_share_the_partitions_and_none_has_two_owners(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 90)
+        first = world.reader(topic)
+        until(lambda: len(first.listener.owned) == 3, first.turn)
+        second = world.reader(topic)
+
+        def turn() -> None:
+            first.turn()
+            second.turn()
+            assert first.listener.owned.isdisjoint(second.listener.owned)
+
+        until(lambda: (len(first.listener.owned), len(second.listener.owned)) == (2, 1), turn)
+
+    def test_what_a_member_leaves_behind_is_read_by_the_other_from_the_last_commit(self, world: World) -> None:
+        topic = world.topic()
+        sent = world.write(topic, 90)
+        first, second = world.reader(topic), world.reader(topic)
+
+        def turn() -> None:
+            first.turn(records_max=5)
+            second.turn(records_max=5)
+
+        until(lambda: (first.count() > 0 and second.count() > 0) or first.count() + second.count() >= 90, turn)
+        first.listener.on_revoke = lambda partitions: first.source.commit(
+            {place: offset for place, offset in first.next_offsets().items() if place in partitions}
+        )
+        first.source.close()
+        until(lambda: len(second.listener.owned) == 3, second.turn)
+        until(lambda: {*first.values(), *second.values()} == set(sent), second.turn)
+
+    def test_a_member_without_partitions_is_told_so(self, world: World) -> None:
+        topic = world.topic()
+        readers = [world.reader(topic) for _ in range(4)]
+
+        def turn() -> None:
+            for reader in readers:
+                reader.turn()
+
+        until(lambda: all(reader.listener.assigned_count for reader in readers), turn)
+        until(lambda: sum(len(reader.listener.owned) for reader in readers) == 3, turn)
+
+
+class TestMemory(FullContract):
+    @pytest.fixture
+    def world(self) -> Iterator[World]:
+        world = MemoryWorld()
+        with world.stack:
+            yield world
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+class TestEmbedded(DeliveryContract):
+    @pytest.fixture
+    def world(self, embedded: EmbeddedBroker) -> Iterator[World]:
+        world = KafkaWorld(embedded.bootstrap_servers, creates_topics=False)
+        with world.stack:
+            yield world
+
+
+@pytest.mark.kafka
+class TestKafka(FullContract):
+    @pytest.fixture
+    def world(self, kafka: Broker) -> Iterator[World]:
+        world = KafkaWorld(kafka.bootstrap_servers, creates_topics=True)
+        with world.stack:
+            yield world

@@ -1,0 +1,32 @@
+"""pytest's side of the real broker: one for the session, and a loud line where there can be none."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kafka.broker import REQUIRE_VARIABLE, Broker, missing, running_broker
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A real broker, started with the first test that asks for it."""
+    lacking = missing()
+    if lacking is not None and os.environ.get(REQUIRE_VARIABLE) == "1":
+        pytest.fail(f"real Kafka is required, but here is {lacking}", pytrace=False)
+    if lacking is not None:
+        pytest.skip(f"real Kafka needs Java with Maven, or Docker; here is {lacking}")
+    with running_broker() as broker:
+        yield broker
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once, in red, when real-broker tests did not run."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "kafka" in report.keywords]
+    if skipped:
+        terminalreporter.write_line(
+            f"REAL KAFKA TESTS DID NOT RUN: {len(skipped)} of them need Java with Maven, or Docker "
+            f"({REQUIRE_VARIABLE}=1 makes this a failure)",
+            red=True,
+            bold=True,
+        )

@@ -1,0 +1,187 @@
+"""`detector run` as a process, and what is needed to watch it from outside with a plain client."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+DEADLINE_S: Final = 60.0
+NUMBERS: Final = itertools.count()
+
+
+def until(reached: Callable[[], bool], what: str, *, deadline_s: float = DEADLINE_S) -> None:
+    """Wait until ``reached``; real brokers take their time, but not for ever."""
+    end_s = time.monotonic() + deadline_s
+    while not reached():
+        if time.monotonic() > end_s:
+            raise TimeoutError(f"not within {deadline_s:.0f} s: {what}")
+        time.sleep(0.05)
+
+
+class Stage:
+    """Topics of one test: an input, events and dead letters; and the settings of workers that use them."""
+
+    def __init__(self, bootstrap_servers: str, folder: Path, *, partitions: int = 2, dead_letters: bool = True) -> None:
+        name = f"run-{os.getpid()}-{next(NUMBERS)}"
+        self.bootstrap_servers = bootstrap_servers
+        self.input = f"{name}-in"
+        self.group = f"{name}-group"
+        self.events, self.dead_letters = f"{name}.events", f"{name}.dlq"
+        self.places = [TopicPartition(self.input, partition) for partition in range(partitions)]
+        self._folder = folder
+        self._prefix = name
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "log_level": 0})
+        outputs = [self.events, self.dead_letters] if dead_letters else [self.events]
+        self._create([NewTopic(self.input, partitions, 1), *(NewTopic(topic, 1, 1) for topic in outputs)])
+
+    def _create(self, topics: Sequence[NewTopic]) -> None:
+        for future in self._admin.create_topics(list(topics)).values():
+            future.result(DEADLINE_S)
+
+    def settings(self, **more: Mapping[str, object]) -> Path:
+        """A settings file; ``more`` adds to the sections or replaces their keys."""
+        settings: dict[str, dict[str, object]] = {
+            "kafka": {
+                "bootstrap_servers": self.bootstrap_servers,
+                "topics": [self.input],
+                "group_id": self.group,
+                "session_timeout_ms": 3_000,
+            },
+            "output": {"prefix": self._prefix},
+            "telemetry": {"http_host": "127.0.0.1", "http_port": 0, "log_format": "json"},
+        }
+        for section, keys in more.items():
+            settings.setdefault(section, {}).update(keys)
+        path = self._folder / f"settings-{next(NUMBERS)}.yaml"
+        path.write_text(json.dumps(settings))  # JSON is YAML, too
+        return path
+
+    def write(
+        self, values: Sequence[bytes | None], *, partition: int = 0, headers: Sequence[tuple[str, bytes | None]] = ()
+    ) -> None:
+        """Deliver records to one partition of the input."""
+        for value in values:
+            self._producer.produce(
+                self.input, value, b"key", partition=partition, headers=[(name, data) for name, data in headers]
+            )
+            self._producer.poll(0)
+        assert self._producer.flush(DEADLINE_S) == 0
+
+    def read(self, topic: str) -> list[Message]:
+        """Everything that stands in an output topic."""
+        consumer = self._consumer()
+        try:
+            place = TopicPartition(topic, 0, 0)
+            _, end = consumer.get_watermark_offsets(place, timeout=DEADLINE_S)
+            consumer.assign([place])
+            messages: list[Message] = []
+            while len(messages) < end:
+                messages.extend(message for message in consumer.consume(end, 1.0) if message.error() is None)
+            return messages
+        finally:
+            consumer.close()
+
+    def committed(self) -> list[int]:
+        """The group's committed offset of each input partition; negative where there is none."""
+        consumer = self._consumer()
+        try:
+            return [place.offset for place in consumer.committed(self.places, timeout=DEADLINE_S)]
+        finally:
+            consumer.close()
+
+    def ends(self) -> list[int]:
+        """The end of each input partition."""
+        consumer = self._consumer()
+        try:
+            return [consumer.get_watermark_offsets(place, timeout=DEADLINE_S)[1] for place in self.places]
+        finally:
+            consumer.close()
+
+    def until_committed(self, worker: "WorkerRun") -> None:
+        """Wait until the group has committed the end of every partition that holds records; ``worker`` must run on."""
+        wanted = [end for end in self.ends() if end]
+
+        def reached() -> bool:
+            assert worker.runs(), worker.output()
+            return [offset for offset in self.committed() if offset >= 0] == wanted
+
+        try:
+            until(reached, f"committed {wanted}")
+        except TimeoutError as error:
+            raise AssertionError(f"{error}; the worker wrote: {worker.output()}") from error
+
+    def dead_places(self) -> set[tuple[int, int]]:
+        """Partition and offset of every record with a dead letter."""
+        headers = [dict(message.headers() or ()) for message in self.read(self.dead_letters)]
+        return {(int(each["detector-partition"] or b""), int(each["detector-offset"] or b"")) for each in headers}
+
+    def _consumer(self) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "group.id": self.group,
+                "enable.auto.commit": False,
+                "log_level": 0,
+            }
+        )
+
+
+class WorkerRun:
+    """One `detector run`; killed at the end of the test if it still runs."""
+
+    def __init__(self, settings: Path) -> None:
+        self._log = settings.with_suffix(f".{next(NUMBERS)}.log")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # our own command, in a folder of the test
+                [sys.executable, "-m", "detector", "run", "--config", settings], stdout=log, stderr=log
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def output(self) -> str:
+        """Everything that it wrote."""
+        return self._log.read_text(errors="replace")
+
+    def log(self, event: str) -> list[dict[str, Any]]:
+        """Log lines of one kind."""
+        lines = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    def until_logged(self, event: str, count: int = 1) -> None:
+        """Wait until it wrote so many lines of one kind."""
+        until(lambda: len(self.log(event)) >= count or not self.runs(), f"{event} in the log")
+        assert len(self.log(event)) >= count, self.output()
+
+    def runs(self) -> bool:
+        """Whether the process is there."""
+        return self._process.poll() is None
+
+    def ended(self) -> int:
+        """Wait for its end and give the exit code."""
+        return self._process.wait(DEADLINE_S)
+
+    def stopped(self) -> int:
+        """Ask it to end in order (SIGTERM) and give the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def killed(self) -> None:
+        """End it at this very instruction."""
+        self._process.kill()
+        self._process.wait()
