@@ -65,3 +65,10 @@ class CommitPostponedError(StopWorkerError):
     At-least-once delivery carries on: the next commit covers the same records. Who cannot tolerate not knowing lets it
     stop the worker. Operator: nothing while it is rare; otherwise look at the group coordinator and the network.
     """
+
+
+class SnapshotRefusedError(DetectorError):
+    """A snapshot of model state cannot be used: harmed, of another version, or of another partition or cluster.
+
+    Operator: the message says which; with `on_state_loss: cold_start` the partition is learnt anew.
+    """

@@ -6,9 +6,10 @@ partition.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.batches import (
     BatchCounts,
@@ -25,11 +26,14 @@ from detector.batches import (
     SeriesKey,
     Transition,
 )
+from detector.columns import prefixed, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
+from detector.errors import SnapshotRefusedError
 from detector.learners import LearnerBank
 from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify
+from detector.state import Snapshot, SnapshotHeader
 
 WATERMARK_NONE: Final = -1
 """Watermark of a partition that has accepted nothing."""
@@ -103,6 +107,47 @@ class PartitionPipeline:
     def state_bytes(self) -> int:
         """Bytes of model and episode state, as allocated."""
         return self._bank.state_bytes() + self._judge.state_bytes() + self._series.last_ms.nbytes
+
+    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
+        """State after all records before ``offset`` as copies: ``state.encode`` may work on them in another thread."""
+        slots = self._series.live_slots()
+        header = SnapshotHeader(
+            config_hash=self._config_hash,
+            cluster=cluster,
+            topic=self._topic,
+            partition=self._partition,
+            offset=offset,
+            watermark_ms=self.watermark_ms,
+            series_count=len(slots),
+            open_episodes=self.open_episodes,
+        )
+        columns = prefixed("series", self._series.columns())
+        columns |= prefixed("learners", self._bank.columns(slots))
+        columns |= prefixed("episodes", self._judge.columns(slots))
+        return header, columns
+
+    def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
+        """Become what the snapshot says; returns the offset to go on from. Only a new pipeline may be restored.
+
+        Raises ``SnapshotRefusedError`` for a snapshot of other settings, another partition or another cluster.
+        """
+        header = snapshot.header
+        expected = (self._config_hash, cluster, self._topic, self._partition)
+        for what, ours, theirs in zip(
+            ("settings", "cluster", "topic", "partition"),
+            expected,
+            (header.config_hash, header.cluster, header.topic, header.partition),
+            strict=True,
+        ):
+            if ours != theirs:
+                raise SnapshotRefusedError(f"the snapshot is of other {what}: {theirs}, not {ours}")
+        slots = self._series.restore(under("series", snapshot.columns))
+        self._judged_capacity = self._series.capacity
+        self._judge.reserve(self._judged_capacity)
+        self._judge.restore(slots, under("episodes", snapshot.columns))
+        self._bank.restore(slots, under("learners", snapshot.columns))
+        self.watermark_ms = header.watermark_ms
+        return header.offset
 
     def process(self, batch: RecordBatch) -> Output:
         """Score and learn every record of ``batch``, which must follow the one before; returns what came of it."""

@@ -8,14 +8,15 @@ from typing import Final
 import pytest
 
 PACKAGE: Final = Path(__file__).parent.parent / "detector"
-ROOMS: Final = ("decoders", "series", "learners", "episodes", "encoders")
-FOUNDATION: Final = ("batches", "errors", "compiled")
+ROOMS: Final = ("decoders", "series", "learners", "episodes", "encoders", "state")
+FOUNDATION: Final = ("batches", "columns", "errors", "compiled")
 
 MAY_IMPORT: Final[dict[str, tuple[str, ...]]] = {
     "__init__": (),
     "errors": (),
     "compiled": (),
     "batches": ("errors",),
+    "columns": ("errors",),
     "ports": ("batches", "errors"),
     **{room: (room, "__init__", *FOUNDATION) for room in ROOMS},
     "pipeline": (*ROOMS, *FOUNDATION),

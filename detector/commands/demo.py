@@ -181,11 +181,10 @@ def _watch(events: KafkaSource, stage: _Stage) -> None:
         if console.is_terminal:
             live = stack.enter_context(Live(console=console, auto_refresh=False, transient=False))
         while not progress.failures:
-            for batch in events.fetch(EVENTS_MAX, 1 / FRAMES_PER_S):
-                for value in batch.values:
-                    line = board.add_event(value) if value else None
-                    if line and live is None:
-                        console.print(line, highlight=False, soft_wrap=True)
+            lines = _taken(events, board)
+            if live is None:
+                for line in lines:
+                    console.print(line, highlight=False, soft_wrap=True)
             if live is None and progress.processed and not announced:
                 announced = True
                 console.print("demo: records are flowing", highlight=False)
@@ -200,6 +199,12 @@ def _watch(events: KafkaSource, stage: _Stage) -> None:
                         f"demo: {progress.sent} records were sent, {progress.processed} processed; "
                         f"{progress.emitted} events were sent, {board.events} received"
                     )
+
+
+def _taken(events: KafkaSource, board: Board) -> list[str]:
+    """Give the board what has come, and return its lines about it."""
+    values = [value for batch in events.fetch(EVENTS_MAX, 1 / FRAMES_PER_S) for value in batch.values if value]
+    return [line for line in map(board.add_event, values) if line]
 
 
 class _AnyAssignment:

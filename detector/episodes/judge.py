@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from detector.batches import (
     Transition,
     TransitionState,
 )
+from detector.columns import Columns, fields_of, rows_of
 from detector.episodes.kernel import emit, judge_rows
 from detector.episodes.policies import Policy
 from detector.episodes.records import (
@@ -30,6 +31,7 @@ from detector.episodes.records import (
     blank_series,
     low_bits,
 )
+from detector.errors import SnapshotRefusedError
 
 OUTPUT_ROWS: Final = 1024
 """Transitions per call of the kernel: about 300 KiB of buffer, and far more than a calm batch needs."""
@@ -127,6 +129,18 @@ class EpisodeJudge:
             self._state[slot] = self._blank[0]
         self._count(transitions)
         return transitions
+
+    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
+        """State of these slots, one column per field."""
+        return fields_of(self._state[slots])
+
+    def restore(self, slots: IntArray, columns: Columns) -> None:
+        """Undo :meth:`columns` in a new judge with these slots reserved; raises ``SnapshotRefusedError``."""
+        rows = rows_of(columns, self._state.dtype, len(slots))
+        if not np.isin(rows["policy"], np.arange(len(self._policies))).all():
+            raise SnapshotRefusedError("the snapshot names a policy that these settings do not have")
+        self._state[slots] = rows
+        self._open_count = int(rows["open"].sum())
 
     def open_count(self) -> int:
         """Number of open episodes."""

@@ -1,11 +1,14 @@
 """One partition's learners behind one door: which learner owns a slot, and in which of its rows."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
+from detector.columns import Columns, prefixed, taken, under
+from detector.errors import SnapshotRefusedError
 from detector.learners.learner import Learner
 
 _CAPACITY_MIN: Final = 64
@@ -99,6 +102,25 @@ class LearnerBank:
     def state_bytes(self) -> int:
         """Bytes of state of all learners and of the routing itself."""
         return sum(part.learner.state_bytes() for part in self._parts) + self._owners.nbytes + self._rows.nbytes
+
+    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
+        """Owner of each of these open slots, and each learner's state of its own ones in the same order."""
+        owners = self._owners[slots]
+        columns: dict[str, NDArray[Any]] = {"owner": owners}
+        for index, part in enumerate(self._parts):
+            own = self._rows[slots[owners == index]]
+            columns |= prefixed(str(index), part.learner.columns(own))
+        return columns
+
+    def restore(self, slots: IntArray, columns: Columns) -> None:
+        """Open these slots in a new bank with the state in ``columns``; raises ``SnapshotRefusedError``."""
+        owners = taken(columns, "owner", np.dtype(np.int64), slots.shape)
+        if not np.isin(owners, np.arange(len(self._parts))).all():
+            raise SnapshotRefusedError("the snapshot names a learner that these settings do not have")
+        for slot, owner in zip(slots.tolist(), owners.tolist(), strict=True):
+            self.open(slot, owner)
+        for index, part in enumerate(self._parts):
+            part.learner.restore(self._rows[slots[owners == index]], under(str(index), columns))
 
     def _reserve(self, capacity: int) -> None:
         size = len(self._owners)

@@ -1,8 +1,11 @@
 """What the rest of the package may expect of any learner."""
 
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
+from detector.columns import Columns
 
 
 class Learner(Protocol):
@@ -34,3 +37,9 @@ class Learner(Protocol):
 
     def state_bytes(self) -> int:
         """Bytes of state that are held for all slots."""
+
+    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
+        """State of these slots as new columns, in their order; empty where a learner's state cannot be kept."""
+
+    def restore(self, slots: IntArray, columns: Columns) -> None:
+        """Undo :meth:`columns` for reserved new slots; raises ``SnapshotRefusedError`` for columns that do not fit."""

@@ -19,12 +19,13 @@ residual channels of the envelope learner; constants that differ were chosen on 
 """
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
+from detector.columns import Columns, fields_of, rows_of
 from detector.compiled import compiled
 
 
@@ -242,3 +243,11 @@ class ResidualLearner:
     def state_bytes(self) -> int:
         """Bytes of the state array, reserved rows included."""
         return self._state.nbytes
+
+    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
+        """One column per field of the record."""
+        return fields_of(self._state[slots])
+
+    def restore(self, slots: IntArray, columns: Columns) -> None:
+        """Take the records of these slots from their fields."""
+        self._state[slots] = rows_of(columns, STATE, len(slots))

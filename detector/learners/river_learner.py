@@ -3,12 +3,14 @@
 import math
 import pickle
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from river import base
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
+from detector.columns import Columns
 from detector.errors import UsageError
 from detector.learners.calibration import Calibration, stretch
 from detector.learners.river_features import Features, FeatureSet
@@ -119,6 +121,15 @@ class RiverLearner:
     def state_bytes(self) -> int:
         """An estimate: the pickled length of one series' objects, measured now and then, times the live series."""
         return self._live * self._series_bytes
+
+    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
+        """Nothing: a river model is a Python object, and pickles are neither written nor read."""
+        del slots
+        return {}
+
+    def restore(self, slots: IntArray, columns: Columns) -> None:
+        """These series begin anew."""
+        del slots, columns
 
     def _series_at(self, slot: int) -> _Series:
         series = self._series[slot]

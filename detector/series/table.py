@@ -4,9 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.batches import BoolArray, IntArray, SeriesIdentity, SeriesKey
+from detector.columns import Columns, taken
+from detector.errors import SnapshotRefusedError
 from detector.series.order import NEVER_MS
 
 NO_SLOT: Final = -1
@@ -19,6 +23,20 @@ CAPACITY_START: Final = 256
 
 LOOKAHEAD_KEYS: Final = 256
 """Keys looked up at once after an eviction: the next may come within a few rows and void what was looked up."""
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    """A series identity as a snapshot keeps it: a JSON array of five."""
+
+    name: str
+    labels: dict[str, str]
+    canonical: str
+    fingerprint: str
+    unit: str | None
+
+
+def _stored(identity: SeriesIdentity) -> tuple[str, dict[str, str], str, str, str | None]:
+    return identity.name, dict(identity.labels), identity.canonical, identity.fingerprint, identity.unit
 
 
 class Fault(NamedTuple):
@@ -132,6 +150,47 @@ class SeriesTable:
         self.last_ms[slots] = NEVER_MS
         self._live[slots] = False
         self._free.extend(sorted(slots.tolist(), reverse=True))
+
+    def live_slots(self) -> IntArray:
+        """Slots in use, ascending."""
+        return np.flatnonzero(self._live)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Everything but the aliases, which are found again: slots and times of live series, identities, free slots."""
+        slots = self.live_slots()
+        identities = msgspec.json.encode([_Stored(*_stored(self.identity(slot))) for slot in slots.tolist()])
+        return {
+            "slots": slots,
+            "last_ms": self.last_ms[slots],
+            "identities": np.frombuffer(identities, np.uint8),
+            "free": np.array(self._free, dtype=np.int64),
+        }
+
+    def restore(self, columns: Columns) -> IntArray:
+        """Fill a new table from :meth:`columns`; returns the live slots. Raises ``SnapshotRefusedError``."""
+        assert not self._identities, "only a new table is restored"
+        try:
+            stored = msgspec.json.decode(columns["identities"].tobytes(), type=list[_Stored])
+        except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise SnapshotRefusedError(f"the snapshot's series cannot be read: {error}") from error
+        slots = taken(columns, "slots", np.dtype(np.int64), (len(stored),))
+        times = taken(columns, "last_ms", np.dtype(np.int64), (len(stored),))
+        free = columns.get("free")
+        if free is None or free.dtype != np.int64 or free.ndim != 1:
+            raise SnapshotRefusedError("the snapshot's free slots cannot be read")
+        size = len(slots) + len(free)
+        if size > self._limit or not np.array_equal(np.sort(np.concatenate((slots, free))), np.arange(size)):
+            raise SnapshotRefusedError(f"the snapshot's {size} slots do not fit a table of {self._limit} series")
+        self._identities = [None] * size
+        self._keys_by_slot = [[] for _ in range(size)]
+        self._grow_to(size)
+        for slot, entry in zip(slots.tolist(), stored, strict=True):
+            self._identities[slot] = SeriesIdentity(*msgspec.structs.astuple(entry))
+            self._slots_by_text[entry.canonical] = slot
+        self.last_ms[slots] = times
+        self._live[slots] = True
+        self._free = free.tolist()
+        return slots
 
     def take_aliases_cleared(self) -> int:
         """How often the alias table was emptied since the last call."""

@@ -1,0 +1,57 @@
+"""Structured rows as named columns and back, for snapshots.
+
+A structured array keeps one record per series, which suits the kernels; a snapshot keeps one column per field, which
+compresses and can be read without knowing the record.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import SnapshotRefusedError
+
+Columns = Mapping[str, NDArray[Any]]
+"""Named columns of equal or different lengths; what they mean is for their owner to know."""
+
+
+def fields_of(rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
+    """One new column per field of ``rows``, shape (len(rows), *field shape)."""
+    assert rows.dtype.names is not None
+    return {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names}
+
+
+def rows_of(columns: Columns, dtype: np.dtype[np.void], count: int) -> NDArray[np.void]:
+    """``count`` records of ``dtype`` from one column per field.
+
+    Raises ``SnapshotRefusedError`` when a column is missing or has another type or shape than its field.
+    """
+    assert dtype.names is not None
+    rows = np.zeros(count, dtype)
+    for name in dtype.names:
+        column = taken(columns, name, rows[name].dtype, rows[name].shape)
+        rows[name] = column
+    return rows
+
+
+def taken(columns: Columns, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The column ``name``, which must have this type and shape; raises ``SnapshotRefusedError`` otherwise."""
+    column = columns.get(name)
+    if column is None:
+        raise SnapshotRefusedError(f"the snapshot lacks the column {name}")
+    if column.dtype != dtype or column.shape != shape:
+        found = f"{column.dtype.str}{list(column.shape)}"
+        raise SnapshotRefusedError(f"the snapshot's column {name} is {found}, expected {dtype.str}{list(shape)}")
+    return column
+
+
+def prefixed(prefix: str, columns: Columns) -> dict[str, NDArray[Any]]:
+    """The same columns under ``prefix.name``."""
+    return {f"{prefix}.{name}": column for name, column in columns.items()}
+
+
+def under(prefix: str, columns: Columns) -> dict[str, NDArray[Any]]:
+    """The columns under ``prefix``, by their names without it: undoes :func:`prefixed`."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): column for name, column in columns.items() if name.startswith(start)}

@@ -1,0 +1,24 @@
+"""The versioned bytes of one partition's state.
+
+A snapshot is a function of the state and nothing else, holds numbers and JSON text only, and executes nothing when it
+is read. What is not whole, unharmed, of a known version and of this partition is refused with the operator's action.
+"""
+
+from detector.state.chunks import CHUNK_BYTES_MAX, chunks_of, joined
+from detector.state.pointer import Pointer, format_pointer, parse_pointer
+from detector.state.snapshot import FORMAT_VERSION, Snapshot, SnapshotHeader, decode, encode, read_header
+
+__all__ = [
+    "CHUNK_BYTES_MAX",
+    "FORMAT_VERSION",
+    "Pointer",
+    "Snapshot",
+    "SnapshotHeader",
+    "chunks_of",
+    "decode",
+    "encode",
+    "format_pointer",
+    "joined",
+    "parse_pointer",
+    "read_header",
+]

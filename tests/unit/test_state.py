@@ -1,0 +1,181 @@
+"""The snapshot format, its chunks and its pointer: whole and unharmed, or refused with the reason."""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.errors import SnapshotRefusedError
+from detector.state import (
+    Pointer,
+    SnapshotHeader,
+    chunks_of,
+    decode,
+    encode,
+    format_pointer,
+    joined,
+    parse_pointer,
+    read_header,
+)
+from tests.pipelines import pipeline
+from tests.properties.test_pipeline_properties import stream
+from tests.streams import batch_of
+
+GOLDEN: Final = Path(__file__).parent.parent.parent / "schemas" / "examples" / "snapshot.v1.bin"
+HEADER: Final = SnapshotHeader(
+    config_hash="h", cluster="c", topic="t", partition=3, offset=41, watermark_ms=5, series_count=2, open_episodes=1
+)
+POINTER: Final = Pointer(7, 3, 1_234_567, 4_000_000_000, 99, "79e48d9771fcc11f", "Ku6Qf8RdS9WUnTYdYqxoYQ")
+
+
+def example() -> bytes:
+    return encode(
+        HEADER, {"b": np.arange(6, dtype=np.int64).reshape(2, 3), "a": np.array([0.5, np.nan]), "e": np.zeros(0)}
+    )
+
+
+def forged(header: dict[str, object]) -> bytes:
+    """A snapshot with a right checksum and a header of somebody's choice."""
+    head = msgspec.json.encode(msgspec.to_builtins(read_header(example())) | header)
+    old = read_length(example())
+    data = b"DETSNAP\x01" + struct.pack("<I", len(head)) + head + example()[12 + old : -4]
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
+def read_length(data: bytes) -> int:
+    length: int = struct.unpack_from("<I", data, 8)[0]
+    return length
+
+
+class TestFormat:
+    def test_what_goes_in_comes_out(self) -> None:
+        snapshot = decode(example())
+        assert snapshot.header.offset == 41
+        assert snapshot.columns["b"].tolist() == [[0, 1, 2], [3, 4, 5]]
+        np.testing.assert_array_equal(snapshot.columns["a"], [0.5, np.nan])
+        assert snapshot.columns["e"].shape == (0,)
+
+    def test_the_same_state_gives_the_same_bytes(self) -> None:
+        assert example() == example()
+
+    def test_the_header_can_be_read_alone(self) -> None:
+        assert read_header(example()[:400]).topic == "t"
+
+    @pytest.mark.parametrize("position", range(0, 400, 7))
+    def test_a_flipped_bit_is_found(self, position: int) -> None:
+        data = bytearray(example())
+        data[position % len(data)] ^= 1
+        with pytest.raises(SnapshotRefusedError):
+            decode(bytes(data))
+
+    @settings(derandomize=True, deadline=None, max_examples=200)
+    @given(st.integers(0, 500), st.binary(max_size=40))
+    def test_cut_or_lengthened_bytes_are_refused(self, length: int, extra: bytes) -> None:
+        data = example()[:length] + extra
+        if data != example():
+            with pytest.raises(SnapshotRefusedError):
+                decode(data)
+
+    @pytest.mark.parametrize(
+        ("header", "reason"),
+        [
+            ({"body_bytes": 10**15}, "claims a body"),
+            ({"body_bytes": 65}, "does not have the 65 bytes"),
+            ({"columns": [["a", "|O", [8]]]}, "no snapshot holds"),
+            ({"columns": [["a", "V8", [8]]]}, "no snapshot holds"),
+            ({"columns": [["a", "no such type", [8]]]}, "unknown type"),
+            ({"columns": [["a", "<f8", [9]]]}, "does not fit"),
+            ({"columns": [["a", "<f8", [-8]]]}, "does not fit"),
+            ({"columns": [["a", "<f8", [1]]]}, "more than its columns"),
+            ({"offset": "x"}, "header cannot be read"),
+        ],
+    )
+    def test_a_forged_header_with_a_right_checksum_is_refused(self, header: dict[str, object], reason: str) -> None:
+        with pytest.raises(SnapshotRefusedError, match=reason):
+            decode(forged(header))
+
+    def test_another_version_is_refused_with_what_to_do(self) -> None:
+        data = example()
+        with pytest.raises(
+            SnapshotRefusedError, match="format 2, this version reads format 1: run the one that wrote it"
+        ):
+            decode(data[:7] + b"\x02" + data[8:])
+
+
+class TestGoldenFile:
+    def test_loads_for_ever_and_goes_on_as_it_did(self) -> None:
+        snapshot = decode(GOLDEN.read_bytes())
+        subject = pipeline()
+        assert subject.restore(snapshot, cluster="golden") == 1000
+        undisturbed = pipeline()
+        undisturbed.process(batch_of(stream()[:1000]))
+        rest = batch_of(stream()[1000:], first_offset=1000)
+        assert [event.value for event in subject.process(rest).events] == [
+            event.value for event in undisturbed.process(rest).events
+        ]
+
+
+class TestRefusal:
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"config_hash": "x"}, "other settings"),
+            ({"cluster": "x"}, "other cluster"),
+            ({"topic": "x"}, "other topic"),
+            ({"partition": 9}, "other partition"),
+        ],
+    )
+    def test_a_snapshot_of_something_else_is_not_taken(self, change: dict[str, object], reason: str) -> None:
+        snapshot = decode(GOLDEN.read_bytes())
+        foreign = msgspec.structs.replace(snapshot, header=msgspec.structs.replace(snapshot.header, **change))
+        with pytest.raises(SnapshotRefusedError, match=reason):
+            pipeline().restore(foreign, cluster="golden")
+
+    @pytest.mark.parametrize("column", sorted(name for name, _, _ in read_header(GOLDEN.read_bytes()).columns))
+    def test_a_missing_or_misshapen_column_is_named(self, column: str) -> None:
+        snapshot = decode(GOLDEN.read_bytes())
+        whole = snapshot.columns[column]
+        longer = np.resize(whole, (len(whole) + 1, *whole.shape[1:]))
+        for broken in (None, longer, whole.astype(np.float32)):
+            columns = {name: values for name, values in snapshot.columns.items() if name != column}
+            if broken is not None:
+                columns[column] = broken
+            with pytest.raises(SnapshotRefusedError):
+                pipeline().restore(msgspec.structs.replace(snapshot, columns=columns), cluster="golden")
+
+
+class TestChunks:
+    @settings(derandomize=True, deadline=None)
+    @given(st.binary(max_size=100), st.integers(1, 30))
+    def test_are_small_enough_and_join_again(self, data: bytes, size: int) -> None:
+        chunks = chunks_of(data, size)
+        assert chunks
+        assert all(len(chunk) <= size for chunk in chunks)
+        assert joined(chunks) == data
+
+
+class TestPointer:
+    def test_survives_the_way_through_offset_metadata(self) -> None:
+        assert parse_pointer(format_pointer(POINTER)) == POINTER
+        assert len(format_pointer(POINTER)) < 300
+
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            None,
+            "",
+            "detector1:",
+            "someone else's",
+            "detector1:1;2;3;4;5;h",
+            "detector1:a;2;3;4;5;h;c",
+            "detector1:1;0;3;4;5;h;c",
+        ],
+    )
+    def test_what_we_did_not_write_is_no_pointer(self, metadata: str | None) -> None:
+        assert parse_pointer(metadata) is None
