@@ -43,6 +43,8 @@ AUTO_MODEL: Final = "auto"
 AUTO_LEARNER: Final = "residual"
 """What ``auto`` stands for."""
 ENCODER: Final = "cloudevents"
+PLAIN_FORMAT: Final = "json"
+"""In which this package writes records itself: rows of CSV files, the warm-up."""
 
 LearnerFactory = Callable[[], Learner]
 
@@ -67,6 +69,7 @@ class PipelineFactory:
         self._learners = [learner_factory(name, settings) for name in names]
         self._learner_of_policy = [names.index(policy.model) for policy in self.book.policies]
         self._settings = settings
+        self._format = settings.decoder.format if records == "configured" else PLAIN_FORMAT
         self._paths = json_paths(settings.decoder) if records == "configured" else JsonPaths()
         self._keep_scores = keep_scores
         self._timer = timer
@@ -95,7 +98,7 @@ class PipelineFactory:
 
     def _decoder(self) -> Decoder:
         limits = self._settings.decoder.limits
-        return DECODERS[self._settings.decoder.format](
+        return DECODERS[self._format](
             self._paths,
             DecoderLimits(
                 record_bytes_max=limits.record_bytes_max,

@@ -122,7 +122,7 @@ class TestBookkeeping:
     def test_state_is_told_in_bytes(self, case: str) -> None:
         learner = new_learner(case)
         run(learner, STREAM)
-        assert learner.state_bytes() >= 3 * 200
+        assert learner.state_bytes() >= 3 * 16, "a count and one number for each of the three series, at least"
 
     def test_nothing_fails_on_an_ordinary_stream(self, case: str) -> None:
         learner = new_learner(case)
