@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import (
+    STAGES,
     BatchCounts,
     BoolArray,
     Event,
@@ -47,7 +48,7 @@ class _StageTimes:
     def __init__(self, timer: Callable[[], float]) -> None:
         self._timer = timer
         self._last = timer()
-        self.seconds = dict.fromkeys(("decode", "route", "score", "judge", "encode"), 0.0)
+        self.seconds = dict.fromkeys(STAGES, 0.0)
 
     def end(self, stage: str) -> None:
         """What passed since the last call belongs to ``stage``."""
@@ -252,6 +253,7 @@ class PartitionPipeline:
     def _output(self, passage: "_Passage", traced: "_Trace | None") -> Output:
         batch, counts = passage.batch, passage.counts
         counts.samples = len(passage.samples)
+        counts.decoder_fallbacks = int(passage.samples.in_pieces)
         counts.aliases_cleared = self._series.take_aliases_cleared()
         return Output(
             events=passage.events,
