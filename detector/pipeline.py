@@ -6,10 +6,9 @@ partition.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detector.batches import (
     STAGES,
@@ -27,7 +26,7 @@ from detector.batches import (
     SeriesKey,
     Transition,
 )
-from detector.columns import prefixed, under
+from detector.columns import Deferred, prefixed, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
@@ -109,8 +108,8 @@ class PartitionPipeline:
         """Bytes of model and episode state, as allocated."""
         return self._bank.state_bytes() + self._judge.state_bytes() + self._series.last_ms.nbytes
 
-    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
-        """State after all records before ``offset`` as copies: ``state.encode`` may work on them in another thread."""
+    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, Deferred]:
+        """Copy the state after all records before ``offset``; ``state.encode`` may lay it out in another thread."""
         slots = self._series.live_slots()
         header = SnapshotHeader(
             config_hash=self._config_hash,
@@ -122,10 +121,14 @@ class PartitionPipeline:
             series_count=len(slots),
             open_episodes=self.open_episodes,
         )
-        columns = prefixed("series", self._series.columns())
-        columns |= prefixed("learners", self._bank.columns(slots))
-        columns |= prefixed("episodes", self._judge.columns(slots))
-        return header, columns
+        rooms = {
+            "series": self._series.columns(),
+            "learners": self._bank.columns(slots),
+            "episodes": self._judge.columns(slots),
+        }
+        return header, lambda: {
+            name: column for room, part in rooms.items() for name, column in prefixed(room, part()).items()
+        }
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         """Become what the snapshot says; returns the offset to go on from. Only a new pipeline may be restored.
