@@ -41,7 +41,8 @@ class MemorySnapshotStore:
                 self._failing = False
                 raise SnapshotNotWrittenError("refused on demand")
         found = placed(pointer, offsets)
-        assert found is not None, "nobody writes in between"
+        if found is None:
+            raise SnapshotNotWrittenError("the chunks do not lie in one run")
         return found
 
     def read(self, partition: TopicPartition, pointer: Pointer) -> bytes:
