@@ -87,6 +87,18 @@ class RecordBatch:
     def __len__(self) -> int:
         return len(self.values)
 
+    def rows(self, start: int, stop: int) -> "RecordBatch":
+        """Give the records ``start`` to before ``stop``."""
+        part = slice(start, stop)
+        return RecordBatch(
+            self.topic,
+            self.partition,
+            self.offsets[part],
+            self.timestamps_ms[part],
+            self.values[part],
+            lambda row: self.envelope(start + row),
+        )
+
 
 class Reject(NamedTuple):
     """A record that could not be used, wholly or in part. At most one per record: the first fault found."""

@@ -67,6 +67,27 @@ class CommitPostponedError(StopWorkerError):
     """
 
 
+class StateLostError(StopWorkerError):
+    """A partition's models are gone and ``state.on_state_loss`` is ``fail``.
+
+    Operator: the message says why; set ``state.on_state_loss: cold_start`` to learn the partition anew.
+    """
+
+
+class StateUnavailableError(DetectorError):
+    """The brokers gave no answer about snapshots or the input's beginning; the same is asked again.
+
+    Operator: nothing while it is rare; otherwise look at the brokers and at the ACLs of the state topic.
+    """
+
+
+class SnapshotNotWrittenError(DetectorError):
+    """A snapshot was given up; the one before it stays in force, and the next is tried after the interval.
+
+    Operator: nothing while it is rare; otherwise the message carries the broker's words (ACLs, size, replicas).
+    """
+
+
 class SnapshotRefusedError(DetectorError):
     """A snapshot of model state cannot be used: harmed, of another version, or of another partition or cluster.
 

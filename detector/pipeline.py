@@ -95,6 +95,11 @@ class PartitionPipeline:
         self.watermark_ms = WATERMARK_NONE
 
     @property
+    def config_hash(self) -> str:
+        """What decides scores and events; a state holds only under the hash it was learnt with."""
+        return self._config_hash
+
+    @property
     def series_count(self) -> int:
         """Series with live state."""
         return len(self._series)

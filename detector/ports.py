@@ -5,9 +5,10 @@ runs against every implementation.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from detector.batches import RecordBatch
+from detector.state import Pointer
 
 
 class TopicPartition(NamedTuple):
@@ -26,11 +27,25 @@ class Message(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
+class Committed(NamedTuple):
+    """A committed next offset and the text beside it. ``offset`` is -1 where nothing was committed."""
+
+    offset: int
+    metadata: str = ""
+
+
+NOT_COMMITTED: Final = Committed(-1)
+
+
 class AssignmentListener(Protocol):
     """Told by a source, inside ``fetch`` or ``close``, which partitions came and went."""
 
-    def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
-        """Partitions that this process owns from here on, and the offset each is read from (-1: not known yet)."""
+    def assigned(self, partitions: Mapping[TopicPartition, Committed]) -> None:
+        """Partitions that this process owns from here on, and what the group has committed for each.
+
+        Each is read from its committed offset, or from where the source's own rules say. ``gate`` may be called in
+        here: then no record of the partition comes before it is opened.
+        """
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Partitions that will be taken away when this call returns; committing them is still allowed inside it."""
@@ -54,7 +69,19 @@ class Source(Protocol):
     def release(self) -> None:
         """End a :meth:`hold`: partitions are read again from where they stood."""
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def gate(self, partitions: Sequence[TopicPartition]) -> None:
+        """Return no records of these owned partitions until each is opened; the others go on."""
+
+    def open(self, partition: TopicPartition, offset: int | None) -> None:
+        """End a :meth:`gate`, reading from ``offset`` on (None: from where it stood).
+
+        Raises ``StateUnavailableError`` when that cannot be done at this moment; the gate stays.
+        """
+
+    def begins(self, partition: TopicPartition) -> int:
+        """First offset that the broker still keeps. Raises ``StateUnavailableError`` without an answer."""
+
+    def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit next offsets, waiting for the broker's answer. Raises ``StopWorkerError`` where it cannot be known."""
 
     def lags(self) -> Mapping[TopicPartition, int]:
@@ -81,6 +108,35 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Release every resource; does not wait for what is pending (flush first)."""
+
+
+class SnapshotStore(Protocol):
+    """Where snapshots of partitions' states lie. Every call may wait; ``write`` has a thread of its own.
+
+    A snapshot's chunks are kept under the parity of its generation: writing one never harms the one before it.
+    """
+
+    def prepare(self, partition: TopicPartition) -> str:
+        """Id of the cluster. Raises ``StopWorkerError`` with the remedy where ``partition`` has no room here."""
+
+    def write(self, partition: TopicPartition, pointer: Pointer, chunks: Sequence[bytes]) -> Pointer:
+        """Write a snapshot and give ``pointer`` with its place in it, once all of it is acknowledged in one run.
+
+        Raises ``SnapshotNotWrittenError``; then what was written of it is never found.
+        """
+
+    def read(self, partition: TopicPartition, pointer: Pointer) -> bytes:
+        """Give the snapshot, with size and checksum as the pointer says.
+
+        Raises ``SnapshotRefusedError`` where it is not there or harmed, and ``StateUnavailableError`` without an
+        answer.
+        """
+
+    def scan(self, partition: TopicPartition) -> Sequence[Pointer]:
+        """Every complete snapshot of ``partition``, the newest state first. Raises ``StateUnavailableError``."""
+
+    def close(self) -> None:
+        """Let calls that wait end soon; release every resource."""
 
 
 class Clock(Protocol):

@@ -4,8 +4,10 @@ Models of the settings stop here; what goes further are plain values.
 """
 
 import inspect
+import re
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
@@ -21,6 +23,7 @@ from detector.episodes import EpisodeJudge, Policy, PolicyBook, parse_matchers
 from detector.errors import UsageError
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
+from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
 from detector.io.topics import TopicPlan
 from detector.learners import LEARNERS, Learner, LearnerBank, RiverSpec
@@ -37,7 +40,7 @@ from detector.settings import (
     config_hash,
 )
 from detector.telemetry import Health, HealthServer, Metrics, TelemetryObserver
-from detector.worker import OutputListener, OutputTopics, SystemClock, Worker, WorkerLimits
+from detector.worker import OutputListener, OutputTopics, StateKeeping, StateLimits, SystemClock, Worker, WorkerLimits
 
 AUTO_MODEL: Final = "auto"
 AUTO_LEARNER: Final = "residual"
@@ -249,14 +252,38 @@ def output_topics_of(settings: Settings) -> OutputTopics:
     return OutputTopics(events=settings.output.events_topic, dead_letters=settings.output.dead_letters_topic)
 
 
-def planned_topics(settings: Settings, *, partitions: int, replicas: int) -> list[TopicPlan]:
-    """Give the topics that should exist: those that are read by name, and those that are written."""
+STATE_TOPIC_SETTINGS: Final = {
+    "cleanup.policy": "compact",
+    # Two workers may write one snapshot's keys when a partition moves; the loser's must not remove the winner's soon.
+    "min.compaction.lag.ms": "600000",
+    # The open segment is never compacted: a smaller one frees space sooner and shortens a search for snapshots.
+    "segment.bytes": "67108864",
+}
+
+
+def planned_topics(
+    settings: Settings, *, partitions: int, replicas: int, existing: Mapping[str, int] | None = None
+) -> list[TopicPlan]:
+    """Give the topics that should exist: those that are read by name, and those that are written.
+
+    ``existing`` topics with their partition counts: snapshots need a partition for each of the widest input topic.
+    """
     inputs = [TopicPlan(topic, partitions, replicas) for topic in settings.kafka.topics if not topic.startswith("^")]
     outputs = [
         TopicPlan(settings.output.events_topic, partitions, replicas),
         TopicPlan(settings.output.dead_letters_topic, partitions, replicas),
     ]
-    return inputs + outputs
+    if not settings.state.enabled:
+        return inputs + outputs
+    widest = max((count for name, count in (existing or {}).items() if _is_read(settings, name)), default=partitions)
+    state = TopicPlan(settings.output.state_topic, max(widest, partitions), replicas, dict(STATE_TOPIC_SETTINGS))
+    return [*inputs, *outputs, state]
+
+
+def _is_read(settings: Settings, name: str) -> bool:
+    return any(
+        re.match(topic, name) is not None if topic.startswith("^") else topic == name for topic in settings.kafka.topics
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +307,7 @@ def build_worker(settings: Settings, *, on_output: OutputListener | None = None)
     pipelines = PipelineFactory(settings)
     connection, group = connection_of(settings.kafka), group_of(settings.kafka)
     clock, metrics, sink = SystemClock(), Metrics.of_process(), KafkaSink(connection)
+    keeping = state_keeping(settings, connection)
     worker = Worker(
         source=KafkaSource(connection, group),
         sink=sink,
@@ -293,16 +321,30 @@ def build_worker(settings: Settings, *, on_output: OutputListener | None = None)
             clock.monotonic_s,
             series_limit=settings.series.limit_per_partition,
         ),
+        keeping=keeping,
         on_output=on_output,
     )
     metrics.gauge("detector_loop_turned_age_seconds").set_function(worker.alive_age_s)
     metrics.gauge("detector_worker_ready").set_function(lambda: worker.ready)
+    metrics.gauge("detector_partitions_restoring").set_function(lambda: worker.restoring_count)
     metrics.gauge("detector_messages_pending").set_function(sink.pending)
     metrics.gauge("detector_build_info").labels(__version__, config_hash(settings)).set(1)
     telemetry = settings.telemetry
     health = Health(worker.alive_age_s, telemetry.alive_age_max_s, lambda: worker.ready)
     http = HealthServer(telemetry.http_host, telemetry.http_port, metrics.registry, health)
     return WorkerProcess(worker, metrics, http)
+
+
+def state_keeping(settings: Settings, connection: KafkaConnection) -> StateKeeping | None:
+    """Give what keeps models over restarts; None where the settings say that nothing shall."""
+    if not settings.state.enabled:
+        return None
+    return StateKeeping(
+        store=KafkaSnapshotStore(connection, topic=settings.output.state_topic, group_id=settings.kafka.group_id),
+        limits=StateLimits(interval_s=settings.state.interval_s, on_state_loss=settings.state.on_state_loss),
+        writing=ThreadPoolExecutor(1, "snapshot-writer"),
+        reading=ThreadPoolExecutor(1, "snapshot-reader"),
+    )
 
 
 WARM_UP_RECORDS: Final = 256

@@ -1,17 +1,24 @@
 """Workers on the broker in memory, for unit tests and simulation: a small pipeline, a clock that is told the time."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from concurrent.futures import Executor, Future
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detector.batches import BatchCounts, Event, Output, RecordBatch, Reject
-from detector.io import MemoryBroker, MemorySink, MemorySource, StoredRecord
+from detector.io import MemoryBroker, MemorySink, MemorySnapshotStore, MemorySource, StoredRecord
 from detector.ports import TopicPartition
+from detector.state import Snapshot, SnapshotHeader
 from detector.worker import (
     BatchReport,
     NullObserver,
     OutputListener,
     OutputTopics,
     PipelineFactory,
+    StateKeeping,
+    StateLimits,
     Worker,
     WorkerLimits,
 )
@@ -19,6 +26,7 @@ from detector.worker import (
 TOPICS: Final = OutputTopics(events="events", dead_letters="dead-letters")
 GROUP: Final = "group"
 INPUT: Final = "input"
+STATE: Final = "state"
 
 
 class ManualClock:
@@ -55,6 +63,28 @@ class CountingPipeline:
 
     def state_bytes(self) -> int:
         return 0
+
+    @property
+    def config_hash(self) -> str:
+        return f"every-{self._every}"
+
+    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
+        header = SnapshotHeader(
+            config_hash=self.config_hash,
+            cluster=cluster,
+            topic=self._place.topic,
+            partition=self._place.partition,
+            offset=offset,
+            watermark_ms=self.watermark_ms,
+            series_count=self.series_count,
+            open_episodes=0,
+        )
+        return header, {"seen": np.array([self._seen])}
+
+    def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
+        assert snapshot.header.cluster == cluster
+        self._seen = int(snapshot.columns["seen"][0])
+        return snapshot.header.offset
 
     def process(self, batch: RecordBatch) -> Output:
         assert TopicPartition(batch.topic, batch.partition) == self._place
@@ -105,6 +135,25 @@ class RecordingObserver(NullObserver):
     def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:
         self.lags = lags
 
+    def snapshot_written(self, partition: TopicPartition, size_bytes: int, seconds: float) -> None:
+        self.facts.append(("snapshot_written", partition, size_bytes, seconds))
+
+    def snapshot_failed(self, partition: TopicPartition, reason: str) -> None:
+        self.facts.append(("snapshot_failed", partition, reason))
+
+    def restored(self, partition: TopicPartition, seconds: float, offset: int, replay_until: int) -> None:
+        del seconds
+        self.facts.append(("restored", partition, offset, replay_until))
+
+    def restore_postponed(self, partition: TopicPartition, reason: str) -> None:
+        self.facts.append(("restore_postponed", partition, reason))
+
+    def replayed(self, partition: TopicPartition, records: int) -> None:
+        self.facts.append(("replayed", partition, records))
+
+    def state_lost(self, partition: TopicPartition, reason: str) -> None:
+        self.facts.append(("state_lost", partition, reason))
+
     def held(self) -> None:
         self.facts.append(("held",))
 
@@ -119,12 +168,58 @@ class RecordingObserver(NullObserver):
         return [fact[0] for fact in self.facts]
 
 
+class LazyFuture(Future[Any]):
+    """Its job runs when somebody waits for it, or when it is told to; ``patient`` waits are the only ones that do."""
+
+    def __init__(self, job: Callable[[], object], executor: "LazyExecutor") -> None:
+        super().__init__()
+        self._job = job
+        self._executor = executor
+
+    def run(self) -> None:
+        """Do the job, unless it is done."""
+        if not self.done():
+            try:
+                self.set_result(self._job())
+            except Exception as error:  # noqa: BLE001  # handed to whoever asks, as executors do
+                self.set_exception(error)
+
+    def result(self, timeout: float | None = None) -> Any:
+        if not self.done() and self._executor.patient:
+            self.run()
+        return super().result(0 if not self.done() else timeout)
+
+
+class LazyExecutor(Executor):
+    """One queue of jobs without a thread: at once, or one by one when told."""
+
+    def __init__(self, *, at_once: bool = True) -> None:
+        self.at_once = at_once
+        self.patient = True
+        self.jobs: list[LazyFuture] = []
+
+    def submit(self, job: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        future = LazyFuture(lambda: job(*args, **named), self)
+        self.jobs.append(future)
+        if self.at_once:
+            future.run()
+        return future
+
+    def run_one(self) -> None:
+        """Do the oldest job that is not done."""
+        for job in self.jobs:
+            if not job.done():
+                job.run()
+                return
+
+
 def broker_with(partitions: int = 1) -> MemoryBroker:
     """Give a broker with the input topic and the worker's own topics."""
     broker = MemoryBroker()
     broker.create_topic(INPUT, partitions=partitions)
     broker.create_topic(TOPICS.events, partitions=1)
     broker.create_topic(TOPICS.dead_letters, partitions=1)
+    broker.create_topic(STATE, partitions=partitions)
     return broker
 
 
@@ -152,12 +247,16 @@ class Bench:
         acknowledged_max: int | None = None,
         topic: str = INPUT,
         on_output: OutputListener | None = None,
+        state: StateLimits | None = None,
+        at_once: bool = True,
     ) -> None:
         self.broker = broker
         self.clock = clock or ManualClock()
         self.source = MemorySource(broker, group_id=GROUP, topics=[topic])
         self.sink = MemorySink(broker, acknowledged_max=acknowledged_max)
         self.observer = RecordingObserver()
+        self.store = MemorySnapshotStore(broker, topic=STATE, group_id=GROUP)
+        self.writing, self.reading = LazyExecutor(at_once=at_once), LazyExecutor(at_once=at_once)
         self.worker = Worker(
             source=self.source,
             sink=self.sink,
@@ -167,6 +266,7 @@ class Bench:
             clock=self.clock,
             observer=self.observer,
             on_output=on_output,
+            keeping=None if state is None else StateKeeping(self.store, state, self.writing, self.reading),
         )
 
     def turn(self, count: int = 1, *, advance_s: float = 0.0) -> None:

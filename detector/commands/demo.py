@@ -25,7 +25,7 @@ from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_source import KafkaSource
 from detector.ports import Message, TopicPartition
-from detector.settings import KafkaSettings, PolicySettings, Settings, TelemetrySettings
+from detector.settings import KafkaSettings, PolicySettings, Settings, StateSettings, TelemetrySettings
 from detector.telemetry import configure_logs
 from detector.wiring import WorkerProcess, build_worker, connection_of, warm_up
 
@@ -110,6 +110,7 @@ def _settings(bootstrap_servers: str, policies: tuple[PolicySettings, ...]) -> S
     return Settings.model_construct(
         kafka=KafkaSettings(bootstrap_servers=(bootstrap_servers,), topics=(INPUT_TOPIC,), librdkafka={"log_level": 0}),
         policies=policies,
+        state=StateSettings(enabled=False),  # the broker and its topics end with the demo
         telemetry=TelemetrySettings(http_host="127.0.0.1", http_port=0),
     )
 

@@ -13,8 +13,9 @@ from detector.wiring import connection_of, planned_topics
 
 def create_topics(settings: Settings, *, partitions: int, replicas: int) -> None:
     """Create what is missing and print a row per topic. Raises ``DetectorError`` where the broker refuses one."""
-    plans = planned_topics(settings, partitions=partitions, replicas=replicas)
-    findings = Topics(connection_of(settings.kafka)).create(plans)
+    topics = Topics(connection_of(settings.kafka))
+    existing = topics.partition_counts()
+    findings = topics.create(planned_topics(settings, partitions=partitions, replicas=replicas, existing=existing))
     _print(findings)
     wrong = [finding.topic for finding in findings if not finding.fine]
     if wrong:
@@ -23,8 +24,10 @@ def create_topics(settings: Settings, *, partitions: int, replicas: int) -> None
 
 def check_topics(settings: Settings) -> None:
     """Print a row per topic. Raises ``GateFailedError`` where one is missing."""
-    plans = planned_topics(settings, partitions=BROKER_DEFAULT, replicas=BROKER_DEFAULT)
-    findings = Topics(connection_of(settings.kafka)).check(plans)
+    topics = Topics(connection_of(settings.kafka))
+    existing = topics.partition_counts()
+    plans = planned_topics(settings, partitions=BROKER_DEFAULT, replicas=BROKER_DEFAULT, existing=existing)
+    findings = topics.check(plans)
     _print(findings)
     wrong = [finding.topic for finding in findings if not finding.fine]
     if wrong:

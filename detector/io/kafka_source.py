@@ -14,14 +14,20 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from detector.batches import RecordBatch
-from detector.errors import CommitPostponedError, SourceFailedError, UsageError
+from detector.errors import CommitPostponedError, SourceFailedError, StateUnavailableError, UsageError
 from detector.io.kafka_columns import RawMessage, place_of, record_batches
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_errors import ON_COMMIT, ON_FETCH, REBALANCING, Reaction, SeldomLog, reaction_to, words
-from detector.ports import AssignmentListener, TopicPartition
+from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, TopicPartition
 
 COMMITTED_TIMEOUT_S: Final = 5.0
-"""Wait for the committed offsets of new partitions; without an answer the client asks again by itself."""
+"""One wait for the committed offsets of new partitions."""
+
+COMMITTED_TRIES: Final = 3
+"""Far below ``max.poll.interval.ms``; after the last one the worker stops, since it cannot know where to begin."""
+
+BEGINS_TIMEOUT_S: Final = 5.0
+"""One question about a partition's first offset."""
 
 COMMIT_PAUSE_S: Final = 0.1
 """Between two tries of a commit; a coordinator that moves takes some hundred milliseconds."""
@@ -47,6 +53,7 @@ class KafkaSource:
         self._taken: set[TopicPartition] = set()
         self._one_topic = False
         self._held = False
+        self._gated: set[TopicPartition] = set()
         self._closed = False
         self._failure: SourceFailedError | None = None
         self._seldom = SeldomLog(_LOG, "consumer_error_waited")
@@ -90,15 +97,43 @@ class KafkaSource:
         """Resume what is owned, from the last record that was returned."""
         if self._held:
             self._held = False
-            self._consumer.resume(self._consumer.assignment())
+            assigned = self._consumer.assignment()
+            self._consumer.resume([each for each in assigned if (each.topic, each.partition) not in self._gated])
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def gate(self, partitions: Sequence[TopicPartition]) -> None:
+        """Pause these until each is opened."""
+        if partitions:
+            self._gated.update(partitions)
+            self._consumer.pause([ClientPartition(*place) for place in partitions])
+
+    def open(self, partition: TopicPartition, offset: int | None) -> None:
+        """Seek while it is still paused, so that no record of before can slip through; then resume."""
+        try:
+            if offset is not None:
+                self._consumer.seek(ClientPartition(*partition, offset))
+            if not self._held:
+                self._consumer.resume([ClientPartition(*partition)])
+        except KafkaException as error:
+            raise StateUnavailableError(f"the consumer cannot seek: {words(error.args[0])}") from error
+        self._gated.discard(partition)
+
+    def begins(self, partition: TopicPartition) -> int:
+        """Ask the broker for the first offset."""
+        try:
+            marks = self._consumer.get_watermark_offsets(ClientPartition(*partition), timeout=BEGINS_TIMEOUT_S)
+        except KafkaException as error:
+            raise StateUnavailableError(f"no answer about the first offset: {words(error.args[0])}") from error
+        if marks is None:
+            raise StateUnavailableError(f"no answer about the first offset within {BEGINS_TIMEOUT_S:.0f} s")
+        return marks[0]
+
+    def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit and wait for the answer, trying again until ``commit_timeout_s``.
 
         Raises ``CommitPostponedError`` when no usable answer came until then or the group is rebalancing, and
         ``SourceFailedError`` when the broker refuses for good.
         """
-        wanted = [ClientPartition(place.topic, place.partition, offset) for place, offset in offsets.items()]
+        wanted = [ClientPartition(*place, each.offset, each.metadata) for place, each in offsets.items()]
         if not wanted:
             return
         deadline_s = time.monotonic() + self._group.commit_timeout_s
@@ -131,26 +166,41 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         starts = self._committed(consumer, partitions)
+        if starts is None:
+            # Beginning anywhere else would look like a first start, and would be committed as one.
+            self._failure = self._failure or SourceFailedError("no answer about the group's committed offsets")
+            return
         if self._incremental:
             consumer.incremental_assign(starts)
         else:
             consumer.assign(starts)
         if self._held and starts:
             consumer.pause(starts)
-        offsets = {TopicPartition(each.topic, each.partition): max(each.offset, -1) for each in starts}
-        self._starts.update(offsets)
+        committed = {
+            TopicPartition(each.topic, each.partition): (
+                Committed(each.offset, each.metadata or "") if each.offset >= 0 else NOT_COMMITTED
+            )
+            for each in starts
+        }
+        self._starts.update({place: each.offset for place, each in committed.items()})
         self._one_topic = len({place.topic for place in self._starts}) == 1
-        self._tell().assigned(offsets)
+        self._tell().assigned(committed)
 
-    def _committed(self, consumer: Consumer, partitions: list[ClientPartition]) -> list[ClientPartition]:
-        """Give each partition its committed offset; without one (or an answer) the client applies its own rules."""
+    def _committed(self, consumer: Consumer, partitions: list[ClientPartition]) -> list[ClientPartition] | None:
+        """Give each partition its committed offset, where there is one; None without an answer."""
         if not partitions:
             return partitions
-        try:
-            return consumer.committed(partitions, timeout=COMMITTED_TIMEOUT_S)
-        except KafkaException as error:
-            self._seldom.warning(error.args[0])
-            return partitions
+        for _ in range(COMMITTED_TRIES):
+            try:
+                answers = consumer.committed(partitions, timeout=COMMITTED_TIMEOUT_S)
+            except KafkaException as error:
+                self._seldom.warning(error.args[0])
+                continue
+            faults = [each.error for each in answers if each.error is not None]
+            if not faults:
+                return answers
+            self._seldom.warning(faults[0])
+        return None
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[ClientPartition]) -> None:
         self._tell().revoked(self._give_up(partitions))
@@ -163,6 +213,7 @@ class KafkaSource:
         self._taken.update(places)
         for place in places:
             self._starts.pop(place, None)
+            self._gated.discard(place)
         return places
 
     def _tell(self) -> AssignmentListener:

@@ -11,8 +11,8 @@ from zlib import crc32
 import numpy as np
 
 from detector.batches import TIMESTAMP_UNKNOWN, Envelope, RecordBatch
-from detector.errors import CommitPostponedError, DeliveryFailedError, SourceFailedError
-from detector.ports import AssignmentListener, Message, TopicPartition
+from detector.errors import CommitPostponedError, DeliveryFailedError, SourceFailedError, StateUnavailableError
+from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, Message, TopicPartition
 
 OFFSET_UNKNOWN: Final = -1
 
@@ -35,6 +35,7 @@ class MemoryBroker:
         self._partition_counts: dict[str, int] = {}
         self._groups: dict[str, _Group] = {}
         self._turns: dict[str, int] = {}
+        self._begins: dict[TopicPartition, int] = {}
 
     def create_topic(self, topic: str, *, partitions: int) -> None:
         """Create an empty topic."""
@@ -70,9 +71,28 @@ class MemoryBroker:
         """Everything in a partition."""
         return self._logs[place]
 
+    def begins(self, place: TopicPartition) -> int:
+        """First offset that is kept."""
+        return self._begins.get(place, 0)
+
+    def expire_records(self, place: TopicPartition, before: int) -> None:
+        """Let retention pass ``before``: what lies below is not read any more."""
+        self._begins[place] = before
+
+    def compact(self, place: TopicPartition, before: int) -> None:
+        """Keep the latest record of each key, as a compacted topic does; the others leave gaps.
+
+        Records from ``before`` on are as if not there: brokers compact only what has been written long enough ago.
+        """
+        log = self._logs[place]
+        latest = {record.key: offset for offset, record in enumerate(log[:before])}
+        for offset, record in enumerate(log[:before]):
+            if latest[record.key] != offset:
+                log[offset] = StoredRecord(None, None)
+
     def committed(self, group_id: str) -> Mapping[TopicPartition, int]:
         """The committed offsets of a group."""
-        return dict(self.group(group_id).committed)
+        return {place: committed.offset for place, committed in self.group(group_id).committed.items()}
 
     def group(self, group_id: str) -> "_Group":
         """The group of that name; comes into being when first named."""
@@ -88,7 +108,7 @@ class _Group:
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
-        self.committed: dict[TopicPartition, int] = {}
+        self.committed: dict[TopicPartition, Committed] = {}
         self.owners: dict[TopicPartition, MemorySource] = {}
         self._targets: dict[TopicPartition, MemorySource] = {}
         self._members: list[MemorySource] = []
@@ -165,6 +185,7 @@ class MemorySource:
         self._next_turn = 0
         self._told = False
         self._held = False
+        self._gated: set[TopicPartition] = set()
 
     def subscribe(self, listener: AssignmentListener) -> None:
         """Join the group; raises ``SourceFailedError`` for a topic that does not exist."""
@@ -180,11 +201,11 @@ class MemorySource:
         if not self._broker.available:
             return []
         self._follow_group()
-        if self._held or not self._positions:
+        places = sorted(self._positions.keys() - self._gated)
+        if self._held or not places:
             return []
         batches: list[RecordBatch] = []
         room = records_max
-        places = sorted(self._positions)
         first = self._next_turn % len(places)
         self._next_turn += 1
         for place in places[first:] + places[:first]:
@@ -202,7 +223,25 @@ class MemorySource:
         """Return records again."""
         self._held = False
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def gate(self, partitions: Sequence[TopicPartition]) -> None:
+        """Return no records of these until each is opened."""
+        self._gated.update(partitions)
+
+    def open(self, partition: TopicPartition, offset: int | None) -> None:
+        """Return records of it again."""
+        if not self._broker.available:
+            raise StateUnavailableError("the broker is away")
+        if offset is not None:
+            self._positions[partition] = offset
+        self._gated.discard(partition)
+
+    def begins(self, partition: TopicPartition) -> int:
+        """First offset that the broker keeps."""
+        if not self._broker.available:
+            raise StateUnavailableError("the broker is away")
+        return self._broker.begins(partition)
+
+    def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit; refused, as by Kafka, when the group does not know us any more."""
         if not offsets:
             return
@@ -232,15 +271,16 @@ class MemorySource:
         if not self._group.is_member(self):
             lost = sorted(self._positions)
             self._positions.clear()
+            self._gated.clear()
             listener.lost(lost)
             self._told = False
             self._group.join(self)
         self._give_up(self._group.surplus(self))
-        taken = {place: self._start(place) for place in self._group.take_free(self)}
+        taken = self._group.take_free(self)
         if taken or not self._told:
             self._told = True
-            self._positions.update(taken)
-            listener.assigned(taken)
+            self._positions.update({place: self._start(place) for place in taken})
+            listener.assigned({place: self._group.committed.get(place, NOT_COMMITTED) for place in taken})
 
     def _give_up(self, places: Sequence[TopicPartition]) -> None:
         """``revoked`` may still commit; only after it can others take the partitions."""
@@ -250,14 +290,17 @@ class MemorySource:
         self._listener.revoked(sorted(places))
         for place in places:
             del self._positions[place]
+            self._gated.discard(place)
             del self._group.owners[place]
 
     def _start(self, place: TopicPartition) -> int:
-        default = 0 if self._offset_reset == "earliest" else len(self._broker.records(place))
-        return self._group.committed.get(place, default)
+        committed = self._group.committed.get(place)
+        if committed is not None:
+            return committed.offset
+        return self._broker.begins(place) if self._offset_reset == "earliest" else len(self._broker.records(place))
 
     def _read(self, place: TopicPartition, room: int) -> RecordBatch | None:
-        start = self._positions[place]
+        start = max(self._positions[place], self._broker.begins(place))
         records = self._broker.records(place)[start : start + room]
         if not records:
             return None

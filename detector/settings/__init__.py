@@ -14,6 +14,7 @@ from detector.settings.models import (
     OutputSettings,
     SeriesSettings,
     Settings,
+    StateSettings,
     TelemetrySettings,
     WorkerSettings,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "SeriesSettings",
     "Settings",
     "SettingsFaultsError",
+    "StateSettings",
     "TelemetrySettings",
     "WorkerSettings",
     "config_hash",

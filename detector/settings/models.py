@@ -19,7 +19,7 @@ class OutputSettings(Section):
     prefix: str = Field(
         default="detector",
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
-        description="Prefix of our topics: `<prefix>.events` and `<prefix>.dlq`.",
+        description="Prefix of our topics: `<prefix>.events`, `<prefix>.dlq` and `<prefix>.state`.",
     )
     source: str = Field(
         default="/detector", min_length=1, description="CloudEvents `source` of every event (a URI reference)."
@@ -34,6 +34,11 @@ class OutputSettings(Section):
     def dead_letters_topic(self) -> str:
         """Topic of records that could not be used."""
         return f"{self.prefix}.dlq"
+
+    @property
+    def state_topic(self) -> str:
+        """Topic of snapshots."""
+        return f"{self.prefix}.state"
 
 
 class PathSettings(Section):
@@ -113,6 +118,24 @@ class WorkerSettings(Section):
     shutdown_timeout_s: float = Field(default=20.0, gt=0, le=600, description="Time for a graceful stop, in s.")
 
 
+class StateSettings(Section):
+    """How models are kept over restarts and rebalances."""
+
+    enabled: bool = Field(
+        default=True, description="Take snapshots and restore them; without, a restarted worker learns anew."
+    )
+    interval_s: float = Field(
+        default=90.0,
+        gt=0,
+        le=86_400,
+        description="Time between two snapshots of a partition, in s; a crash makes the next owner replay as much.",
+    )
+    on_state_loss: Literal["cold_start", "fail"] = Field(
+        default="cold_start",
+        description="Without a usable snapshot: learn the partition anew with a warning, or stop.",
+    )
+
+
 class DeadLetterSettings(Section):
     """When rejected records mean that something is set wrongly."""
 
@@ -171,6 +194,9 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="Limits of the loop.")
     dead_letters: DeadLetterSettings = Field(
         default_factory=DeadLetterSettings, description="When rejected records mean that something is set wrongly."
+    )
+    state: StateSettings = Field(
+        default_factory=StateSettings, description="How models are kept over restarts and rebalances."
     )
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings, description="Metrics, health and logs.")
 

@@ -5,7 +5,7 @@ is read. What is not whole, unharmed, of a known version and of this partition i
 """
 
 from detector.state.chunks import CHUNK_BYTES_MAX, chunks_of, joined
-from detector.state.pointer import Pointer, format_pointer, parse_pointer
+from detector.state.pointer import Pointer, empty_pointer, format_pointer, parse_pointer
 from detector.state.snapshot import FORMAT_VERSION, Snapshot, SnapshotHeader, decode, encode, read_header
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SnapshotHeader",
     "chunks_of",
     "decode",
+    "empty_pointer",
     "encode",
     "format_pointer",
     "joined",

@@ -14,7 +14,8 @@ PREFIX: Final = "detector1:"
 
 METADATA_BYTES_MAX: Final = 4096
 DIGITS: Final = re.compile(r"[0-9]{1,19}")
-PARTS: Final = 7
+NUMBERS: Final = 6
+PARTS: Final = 8
 
 
 class Pointer(msgspec.Struct, frozen=True):
@@ -22,7 +23,10 @@ class Pointer(msgspec.Struct, frozen=True):
 
     ``first_offset`` of its first chunk and ``chunk_count`` chunks, in the partition of the state topic with the input
     partition's number; ``size_bytes`` and ``crc`` (CRC-32) of the joined chunks; ``offset`` of the input up to which
-    the snapshot holds; ``config_hash`` under which it was learnt; ``cluster`` id of the input.
+    the snapshot holds; ``generation`` counts a partition's snapshots; ``config_hash`` under which it was learnt;
+    ``cluster`` id of the input.
+
+    Without chunks it names no snapshot and says: the state before ``offset`` is the empty one.
     """
 
     first_offset: int
@@ -30,13 +34,30 @@ class Pointer(msgspec.Struct, frozen=True):
     size_bytes: int
     crc: int
     offset: int
+    generation: int
     config_hash: str
     cluster: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it stands for the empty state."""
+        return self.chunk_count == 0
+
+    def at(self, first_offset: int) -> "Pointer":
+        """Give the same snapshot at another place."""
+        return msgspec.structs.replace(self, first_offset=first_offset)
 
 
 def format_pointer(pointer: Pointer) -> str:
     """The pointer as offset metadata."""
-    numbers = (pointer.first_offset, pointer.chunk_count, pointer.size_bytes, pointer.crc, pointer.offset)
+    numbers = (
+        pointer.first_offset,
+        pointer.chunk_count,
+        pointer.size_bytes,
+        pointer.crc,
+        pointer.offset,
+        pointer.generation,
+    )
     text = PREFIX + ";".join((*map(str, numbers), pointer.config_hash, pointer.cluster))
     assert len(text.encode()) <= METADATA_BYTES_MAX
     return text
@@ -47,9 +68,12 @@ def parse_pointer(metadata: str | None) -> Pointer | None:
     if metadata is None or not metadata.startswith(PREFIX):
         return None
     parts = metadata.removeprefix(PREFIX).split(";")
-    if len(parts) != PARTS or not all(DIGITS.fullmatch(part) for part in parts[:5]):
+    if len(parts) != PARTS or not all(DIGITS.fullmatch(part) for part in parts[:NUMBERS]):
         return None
-    first_offset, chunk_count, size_bytes, crc, offset = map(int, parts[:5])
-    if chunk_count == 0:
-        return None
-    return Pointer(first_offset, chunk_count, size_bytes, crc, offset, parts[5], parts[6])
+    first_offset, chunk_count, size_bytes, crc, offset, generation = map(int, parts[:NUMBERS])
+    return Pointer(first_offset, chunk_count, size_bytes, crc, offset, generation, parts[6], parts[7])
+
+
+def empty_pointer(offset: int, *, generation: int, config_hash: str, cluster: str) -> Pointer:
+    """Say that the state before ``offset`` is the empty one."""
+    return Pointer(0, 0, 0, 0, offset, generation, config_hash, cluster)

@@ -132,6 +132,13 @@ class TelemetryObserver:
         self._postponed = metrics.counter("detector_commits_postponed_total")
         self._holds = metrics.counter("detector_holds_begun_total")
         self._hold_active = metrics.gauge("detector_hold_active")
+        self._snapshots = metrics.counter("detector_snapshots_written_total")
+        self._snapshot_failures = metrics.counter("detector_snapshots_failed_total")
+        self._snapshot_bytes = metrics.gauge("detector_snapshot_written_bytes")
+        self._snapshot_seconds = metrics.histogram("detector_snapshot_written_seconds")
+        self._restored_seconds = metrics.histogram("detector_partition_restored_seconds")
+        self._replayed = metrics.counter("detector_records_replayed_total")
+        self._states_lost = metrics.counter("detector_states_lost_total")
         self._owned_count = metrics.gauge("detector_partitions_owned")
         self._lag = metrics.gauge("detector_consumer_lag_records")
         moved = metrics.counter("detector_partitions_moved_total")
@@ -196,6 +203,43 @@ class TelemetryObserver:
         for partition, lag in lags.items():
             self._lag.labels(partition.topic, str(partition.partition)).set(lag)
 
+    def snapshot_written(self, partition: TopicPartition, size_bytes: int, seconds: float) -> None:
+        """Count and measure."""
+        labels = _labels(partition)
+        self._snapshots.labels(*labels).inc()
+        self._snapshot_bytes.labels(*labels).set(size_bytes)
+        self._snapshot_seconds.observe(seconds)
+        self._log.debug("snapshot_written", partition=_name(partition), bytes=size_bytes, seconds=round(seconds, 3))
+
+    def snapshot_failed(self, partition: TopicPartition, reason: str) -> None:
+        """Count and warn."""
+        self._snapshot_failures.labels(*_labels(partition)).inc()
+        self._log.warning("snapshot_failed", partition=_name(partition), reason=reason)
+
+    def restored(self, partition: TopicPartition, seconds: float, offset: int, replay_until: int) -> None:
+        """Measure and tell."""
+        self._restored_seconds.observe(seconds)
+        self._log.info(
+            "partition_restored",
+            partition=_name(partition),
+            offset=offset,
+            replay_until=replay_until,
+            seconds=round(seconds, 3),
+        )
+
+    def restore_postponed(self, partition: TopicPartition, reason: str) -> None:
+        """Warn."""
+        self._log.warning("restore_postponed", partition=_name(partition), reason=reason)
+
+    def replayed(self, partition: TopicPartition, records: int) -> None:
+        """Count."""
+        self._replayed.labels(*_labels(partition)).inc(records)
+
+    def state_lost(self, partition: TopicPartition, reason: str) -> None:
+        """Count and warn."""
+        self._states_lost.labels(*_labels(partition)).inc()
+        self._log.warning("state_lost", partition=_name(partition), reason=reason)
+
     def held(self) -> None:
         """Count and warn."""
         self._holds.inc()
@@ -218,7 +262,7 @@ class TelemetryObserver:
             return
         self._moved[change].inc(len(partitions))
         write = self._log.warning if change == "lost" else self._log.info
-        write(f"partitions_{change}", partitions=[f"{topic}[{partition}]" for topic, partition in partitions])
+        write(f"partitions_{change}", partitions=[_name(partition) for partition in partitions])
 
     def _forget(self, partitions: Sequence[TopicPartition]) -> None:
         """Drop the gauges of partitions that others own: a stale lag would be read as ours. Counters stay."""
@@ -226,3 +270,11 @@ class TelemetryObserver:
             self._children.pop(partition, None)
             for name in PARTITION_GAUGES:
                 self._metrics.gauge(name).remove(partition.topic, str(partition.partition))
+
+
+def _labels(partition: TopicPartition) -> tuple[str, str]:
+    return partition.topic, str(partition.partition)
+
+
+def _name(partition: TopicPartition) -> str:
+    return f"{partition.topic}[{partition.partition}]"

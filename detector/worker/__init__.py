@@ -5,10 +5,10 @@ fail, wait or be taken away. Nothing in here looks into a record.
 """
 
 from detector.worker.assignments import PipelineFactory, ProcessingPipeline
-from detector.worker.limits import WorkerLimits
+from detector.worker.limits import StateLimits, WorkerLimits
 from detector.worker.observer import BatchReport, NullObserver, Pipeline, WorkerObserver
 from detector.worker.topics import OutputTopics
-from detector.worker.worker import OutputListener, SystemClock, Worker
+from detector.worker.worker import OutputListener, StateKeeping, SystemClock, Worker
 
 __all__ = [
     "BatchReport",
@@ -18,6 +18,8 @@ __all__ = [
     "Pipeline",
     "PipelineFactory",
     "ProcessingPipeline",
+    "StateKeeping",
+    "StateLimits",
     "SystemClock",
     "Worker",
     "WorkerLimits",

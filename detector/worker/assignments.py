@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+from numpy.typing import NDArray
 
 from detector.batches import Output, RecordBatch
-from detector.ports import TopicPartition
+from detector.ports import Committed, TopicPartition
+from detector.state import Pointer, Snapshot, SnapshotHeader, format_pointer
 from detector.worker.dead_letters import RejectGuard
 from detector.worker.limits import WorkerLimits
 from detector.worker.observer import Pipeline
@@ -14,8 +17,18 @@ from detector.worker.observer import Pipeline
 class ProcessingPipeline(Pipeline, Protocol):
     """A pipeline that the worker drives."""
 
+    @property
+    def config_hash(self) -> str:
+        """Under which a state is learnt and holds."""
+
     def process(self, batch: RecordBatch) -> Output:
         """Everything that comes of the next records of the partition."""
+
+    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
+        """Copy the state after all records before ``offset``."""
+
+    def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
+        """Become what the snapshot says; raises ``SnapshotRefusedError``, and is of no use after that."""
 
 
 PipelineFactory = Callable[[TopicPartition], ProcessingPipeline]
@@ -26,69 +39,127 @@ class PartitionState(Enum):
 
     ::
 
-        assigned ──▶ OWNED ──── revoked ────▶ HANDING_OVER ──▶ DROPPED
-                       │                      (flush, commit)     ▲
-                       └──────────────── lost ────────────────────┘
+        assigned ─▶ RESTORING ─▶ REPLAYING ─▶ LIVE ── revoked ──▶ HANDING_OVER ─▶ DROPPED
+                        │            │          │              (snapshot, commit)    ▲
+                        └────────────┴──────────┴───────────── lost ─────────────────┘
 
-    A partition that comes back begins anew: state is never kept across owners.
+    RESTORING: gated, its snapshot is fetched. REPLAYING: records below the committed offset go through the models, and
+    nothing is sent. A revocation may come in every state; only what is LIVE has anything to commit. Without snapshots a
+    partition is LIVE at once. A partition that comes back begins anew: state is never kept across owners.
     """
 
-    OWNED = "owned"
+    RESTORING = "restoring"
+    REPLAYING = "replaying"
+    LIVE = "live"
     HANDING_OVER = "handing_over"
     DROPPED = "dropped"
 
 
+LEAVING: Final = frozenset({PartitionState.HANDING_OVER, PartitionState.DROPPED})
 TRANSITIONS: Final[Mapping[PartitionState, frozenset[PartitionState]]] = {
-    PartitionState.OWNED: frozenset({PartitionState.HANDING_OVER, PartitionState.DROPPED}),
+    PartitionState.RESTORING: LEAVING | {PartitionState.REPLAYING, PartitionState.LIVE},
+    PartitionState.REPLAYING: LEAVING | {PartitionState.LIVE},
+    PartitionState.LIVE: LEAVING,
     PartitionState.HANDING_OVER: frozenset({PartitionState.DROPPED}),
     PartitionState.DROPPED: frozenset(),
 }
 
 
 class OwnedPartition:
-    """One partition with its pipeline. ``processed`` and ``committed`` are next offsets; None before the first."""
+    """One partition with its pipeline.
 
-    __slots__ = ("committed", "guard", "pipeline", "place", "processed", "state")
+    ``committed`` is what the broker is known to hold, ``processed`` the next offset to process (None before the first
+    record), ``pointer`` what says how to get the state back; it is committed beside the offset. ``replay_until`` is the
+    offset from which on output is sent. ``live`` stays true when a live partition is handed over.
+    """
 
-    def __init__(self, place: TopicPartition, pipeline: ProcessingPipeline, guard: RejectGuard) -> None:
+    __slots__ = (
+        "cluster",
+        "committed",
+        "guard",
+        "live",
+        "pipeline",
+        "place",
+        "pointer",
+        "processed",
+        "replay_until",
+        "skipped_from",
+        "snapshot_due_s",
+        "state",
+    )
+
+    def __init__(
+        self, place: TopicPartition, pipeline: ProcessingPipeline, guard: RejectGuard, committed: Committed
+    ) -> None:
         self.place = place
         self.pipeline = pipeline
         self.guard = guard
-        self.state = PartitionState.OWNED
+        self.state = PartitionState.RESTORING
+        self.live = False
+        self.committed = committed
         self.processed: int | None = None
-        self.committed: int | None = None
+        self.pointer: Pointer | None = None
+        self.cluster = ""
+        self.replay_until = committed.offset
+        self.skipped_from: int | None = None
+        self.snapshot_due_s = 0.0
 
     def move(self, state: PartitionState) -> None:
         """Go on in the life cycle."""
         assert state in TRANSITIONS[self.state], f"{self.place}: {self.state} -> {state}"
         self.state = state
+        self.live = self.live or state is PartitionState.LIVE
+
+    def due(self) -> Committed | None:
+        """Give what should be committed; None where nothing has been processed, or the state is not whole yet."""
+        if self.processed is None or not self.live:
+            return None
+        return Committed(self.processed, "" if self.pointer is None else format_pointer(self.pointer))
 
 
 class Assignments:
-    """Every owned partition by its place."""
+    """Every owned partition by its place. ``unrestored`` may be read by other threads."""
 
     def __init__(self, pipeline_factory: PipelineFactory, limits: WorkerLimits) -> None:
-        self._pipeline_factory = pipeline_factory
+        self.pipeline_factory: Final = pipeline_factory
+        self.unrestored = 0
         self._limits = limits
         self._owned: dict[TopicPartition, OwnedPartition] = {}
 
     def __len__(self) -> int:
         return len(self._owned)
 
-    def add(self, places: Iterable[TopicPartition]) -> None:
+    def add(self, places: Mapping[TopicPartition, Committed], state: PartitionState) -> None:
         """Begin to own ``places``, each with a new pipeline."""
-        for place in places:
+        for place, committed in places.items():
             assert place not in self._owned, f"{place} is owned already"
             guard = RejectGuard(
                 place,
                 ratio_max=self._limits.rejects_ratio_max,
                 window_records=self._limits.rejects_window_records,
             )
-            self._owned[place] = OwnedPartition(place, self._pipeline_factory(place), guard)
+            partition = OwnedPartition(place, self.pipeline_factory(place), guard, committed)
+            self._owned[place] = partition
+            if state is not PartitionState.RESTORING:
+                partition.move(state)
+        self._count()
+
+    def all(self) -> list[OwnedPartition]:
+        """Give every owned partition."""
+        return list(self._owned.values())
 
     def at(self, place: TopicPartition) -> OwnedPartition:
         """Give an owned partition; records of others never get here."""
         return self._owned[place]
+
+    def holds(self, partition: OwnedPartition) -> bool:
+        """Whether this very partition is owned still, and not another life of it."""
+        return self._owned.get(partition.place) is partition
+
+    def move(self, partition: OwnedPartition, state: PartitionState) -> None:
+        """Let one go on in its life."""
+        partition.move(state)
+        self._count()
 
     def hand_over(self, places: Iterable[TopicPartition]) -> None:
         """Begin to give ``places`` away."""
@@ -101,17 +172,18 @@ class Assignments:
             partition = self._owned.pop(place, None)
             if partition is not None:
                 partition.move(PartitionState.DROPPED)
+        self._count()
 
-    def uncommitted(self, places: Iterable[TopicPartition] | None = None) -> dict[TopicPartition, int]:
-        """Next offsets of what was processed since its last commit, of ``places`` or of everything."""
+    def uncommitted(self, places: Iterable[TopicPartition] | None = None) -> dict[TopicPartition, Committed]:
+        """Give what differs from what the broker holds, of ``places`` or of everything."""
         partitions = self._owned.values() if places is None else [self._owned[place] for place in places]
-        return {
-            partition.place: partition.processed
-            for partition in partitions
-            if partition.processed is not None and partition.processed != partition.committed
-        }
+        dues = {partition.place: partition.due() for partition in partitions}
+        return {place: due for place, due in dues.items() if due is not None and due != self._owned[place].committed}
 
-    def mark_committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def mark_committed(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Remember what the broker has confirmed."""
-        for place, offset in offsets.items():
-            self._owned[place].committed = offset
+        for place, committed in offsets.items():
+            self._owned[place].committed = committed
+
+    def _count(self) -> None:
+        self.unrestored = sum(not partition.live for partition in self._owned.values())

@@ -5,16 +5,18 @@
 3. Such a moment is waited for, briefly, once a commit is overdue; without messages in flight it is there at every turn.
 4. A commit without an answer is no harm: the offsets stay due, and the next commit covers them.
 5. A failed delivery stops the worker before any later commit.
+6. The pointer to a partition's newest snapshot is committed beside its offset, so that the two can never disagree.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from detector.errors import CommitPostponedError
-from detector.ports import AssignmentListener, Clock, Sink, Source, TopicPartition
-from detector.worker.assignments import Assignments
+from detector.ports import AssignmentListener, Clock, Committed, Sink, Source, TopicPartition
+from detector.worker.assignments import Assignments, PartitionState
 from detector.worker.limits import WorkerLimits
 from detector.worker.observer import WorkerObserver
+from detector.worker.snapshots import SnapshotTaker
 
 SETTLE_POLL_S: Final = 0.05
 """One wait for delivery reports; they end it early."""
@@ -68,7 +70,7 @@ class Checkpoint:
             self._sink.poll(SETTLE_POLL_S)
         return True
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit ``offsets``, whose messages are all delivered; an unusable answer leaves them uncommitted."""
         assert not self._sink.pending(), "delivered first, then committed"
         if not offsets:
@@ -84,38 +86,59 @@ class Checkpoint:
 
 
 class Membership(AssignmentListener):
-    """Follows the group: partitions come with new pipelines and leave with their last commit."""
+    """Follows the group: partitions come with new pipelines and leave with their last snapshot and commit.
+
+    Without a ``taker`` nothing is restored and no snapshot taken: partitions are live as they come.
+    """
 
     def __init__(
         self,
         *,
+        source: Source,
         assignments: Assignments,
         checkpoint: Checkpoint,
+        taker: SnapshotTaker | None,
         limits: WorkerLimits,
+        clock: Clock,
         observer: WorkerObserver,
     ) -> None:
+        self._source = source
         self._assignments = assignments
         self._checkpoint = checkpoint
+        self._taker = taker
         self._limits = limits
+        self._clock = clock
         self._observer = observer
         self._ending = False
-        self.ready = False
+        self.joined = False
 
     def end(self) -> None:
         """From here on, partitions are dropped without I/O: the last commit is made, or none may follow a failure."""
         self._ending = True
-        self.ready = False
+        self.joined = False
 
-    def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
-        """Begin with new state; an empty assignment counts as one, for groups with more members than partitions."""
-        self._assignments.add(partitions)
-        self.ready = True
+    def assigned(self, partitions: Mapping[TopicPartition, Committed]) -> None:
+        """Gate what has to be restored; nothing waits in here.
+
+        An empty assignment counts as one, for groups with more members than partitions.
+        """
+        keeps = self._taker is not None
+        self._assignments.add(partitions, PartitionState.RESTORING if keeps else PartitionState.LIVE)
+        if keeps:
+            self._source.gate(list(partitions))
+        self.joined = True
         self._observer.assigned(list(partitions))
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """Deliver and commit inside one deadline, then drop; what is late is read again by the next owner."""
+        """Deliver, take a last snapshot and commit inside one deadline, then drop.
+
+        What is late is read again by the next owner, with the older snapshot.
+        """
         self._assignments.hand_over(partitions)
+        deadline_s = self._clock.monotonic_s() + self._limits.revoke_timeout_s
         if not self._ending and self._checkpoint.settle(self._limits.revoke_timeout_s):
+            if self._taker is not None:
+                self._taker.finish(partitions, deadline_s)
             self._checkpoint.commit(self._assignments.uncommitted(partitions))
         self._assignments.drop(partitions)
         self._observer.revoked(partitions)
@@ -123,5 +146,5 @@ class Membership(AssignmentListener):
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Drop: they are somebody else's already."""
         self._assignments.drop(partitions)
-        self.ready = False
+        self.joined = False
         self._observer.lost(partitions)

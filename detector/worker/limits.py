@@ -1,6 +1,7 @@
 """Every limit of the loop, with the reason for its default."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +32,18 @@ class WorkerLimits:
     rejects_ratio_max: float = 0.5
     rejects_window_records: int = 10_000
     dead_letter_bytes_max: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StateLimits:
+    """How models are kept.
+
+    ``interval_s``: between two snapshots of a partition, which is what a crash makes the next owner replay; each costs
+    a copy of the state on the loop and its encoding beside it.
+    ``on_state_loss``: learn anew and say so, or stop.
+    ``retry_s``: between two questions to brokers that gave no answer.
+    """
+
+    interval_s: float = 90.0
+    on_state_loss: Literal["cold_start", "fail"] = "cold_start"
+    retry_s: float = 1.0

@@ -72,6 +72,24 @@ class WorkerObserver(Protocol):
     def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:
         """Records behind the end of each partition, about once per commit interval; absent where unknown."""
 
+    def snapshot_written(self, partition: TopicPartition, size_bytes: int, seconds: float) -> None:
+        """A snapshot lies in the state topic; its pointer goes with the next commit."""
+
+    def snapshot_failed(self, partition: TopicPartition, reason: str) -> None:
+        """A snapshot was given up; the one before it stays in force."""
+
+    def restored(self, partition: TopicPartition, seconds: float, offset: int, replay_until: int) -> None:
+        """A partition has its models of ``offset`` and is read from there; up to ``replay_until`` nothing is sent."""
+
+    def restore_postponed(self, partition: TopicPartition, reason: str) -> None:
+        """A restore got no answer from the brokers; it is tried again."""
+
+    def replayed(self, partition: TopicPartition, records: int) -> None:
+        """So many records, whose events were delivered before, went through the models again."""
+
+    def state_lost(self, partition: TopicPartition, reason: str) -> None:
+        """No usable snapshot was found; the partition begins to learn anew, or the worker stops."""
+
     def held(self) -> None:
         """Partitions were paused: the sink has not acknowledged enough for ``hold_after_s``."""
 
@@ -104,6 +122,24 @@ class NullObserver:
         """Ignore."""
 
     def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:
+        """Ignore."""
+
+    def snapshot_written(self, partition: TopicPartition, size_bytes: int, seconds: float) -> None:
+        """Ignore."""
+
+    def snapshot_failed(self, partition: TopicPartition, reason: str) -> None:
+        """Ignore."""
+
+    def restored(self, partition: TopicPartition, seconds: float, offset: int, replay_until: int) -> None:
+        """Ignore."""
+
+    def restore_postponed(self, partition: TopicPartition, reason: str) -> None:
+        """Ignore."""
+
+    def replayed(self, partition: TopicPartition, records: int) -> None:
+        """Ignore."""
+
+    def state_lost(self, partition: TopicPartition, reason: str) -> None:
         """Ignore."""
 
     def held(self) -> None:

@@ -1,23 +1,27 @@
 """The loop: fetch, process, send, commit, again and again, until told to stop.
 
-All Kafka traffic, all pipelines and all callbacks run on the one thread that calls :meth:`Worker.run`; other threads
-may call ``stop``, ``alive_age_s`` and ``ready``.
+Records, messages, commits, pipelines and callbacks run on the one thread that calls :meth:`Worker.run`; snapshots are
+encoded, written and fetched beside it. Other threads may call ``stop``, ``alive_age_s`` and ``ready``.
 """
 
 import contextlib
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from detector.batches import TIMESTAMP_UNKNOWN, Output, RecordBatch
-from detector.ports import Clock, Message, Sink, Source, TopicPartition
-from detector.worker.assignments import Assignments, OwnedPartition, PipelineFactory
+from detector.ports import Clock, Message, Sink, SnapshotStore, Source, TopicPartition
+from detector.worker.assignments import Assignments, OwnedPartition, PartitionState, PipelineFactory
 from detector.worker.checkpoint import Checkpoint, Membership
 from detector.worker.dead_letters import dead_letter
-from detector.worker.limits import WorkerLimits
+from detector.worker.limits import StateLimits, WorkerLimits
 from detector.worker.observer import BatchReport, WorkerObserver
+from detector.worker.restores import Restorer, begin_at
+from detector.worker.snapshots import SnapshotTaker
 from detector.worker.topics import OutputTopics
 
 OutputListener = Callable[[TopicPartition, RecordBatch, Output], None]
@@ -37,12 +41,28 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class StateKeeping:
+    """What a worker needs to keep models over restarts. Each executor has one thread, and the worker ends both."""
+
+    store: SnapshotStore
+    limits: StateLimits
+    writing: Executor
+    reading: Executor
+
+    def close(self) -> None:
+        """End without waiting."""
+        self.store.close()
+        self.writing.shutdown(wait=False, cancel_futures=True)
+        self.reading.shutdown(wait=False, cancel_futures=True)
+
+
 class Worker:
     """Reads records, drives one pipeline per owned partition, delivers what comes out, and then commits.
 
     ``on_output`` sees every batch with its output, after its messages were handed to the sink (for tables and files,
     not for telemetry). Any exception ends :meth:`run` with nothing committed after it: what a pipeline could not
-    process is never skipped.
+    process is never skipped. Without ``keeping`` models live as long as the process owns their partition.
     """
 
     def __init__(
@@ -55,6 +75,7 @@ class Worker:
         limits: WorkerLimits,
         clock: Clock,
         observer: WorkerObserver,
+        keeping: StateKeeping | None = None,
         on_output: OutputListener | None = None,
     ) -> None:
         self._source = source
@@ -74,18 +95,53 @@ class Worker:
             clock=clock,
             observer=observer,
         )
+        self._keeping = keeping
+        self._taker = None if keeping is None else self._new_taker(keeping)
+        self._restorer = None if keeping is None else self._new_restorer(keeping)
         self._membership = Membership(
-            assignments=self._assignments, checkpoint=self._checkpoint, limits=limits, observer=observer
+            source=source,
+            assignments=self._assignments,
+            checkpoint=self._checkpoint,
+            taker=self._taker,
+            limits=limits,
+            clock=clock,
+            observer=observer,
         )
         self._stopping = False
         self._turned_s = clock.monotonic_s()
         self._crowded_since_s: float | None = None
         self._held = False
 
+    def _new_taker(self, keeping: StateKeeping) -> SnapshotTaker:
+        return SnapshotTaker(
+            store=keeping.store,
+            executor=keeping.writing,
+            assignments=self._assignments,
+            limits=keeping.limits,
+            clock=self._clock,
+            observer=self._observer,
+        )
+
+    def _new_restorer(self, keeping: StateKeeping) -> Restorer:
+        return Restorer(
+            source=self._source,
+            store=keeping.store,
+            executor=keeping.reading,
+            assignments=self._assignments,
+            limits=keeping.limits,
+            clock=self._clock,
+            observer=self._observer,
+        )
+
     @property
     def ready(self) -> bool:
-        """Whether the group has told us what is ours (perhaps nothing)."""
-        return self._membership.ready
+        """Whether the group has told us what is ours (perhaps nothing), and all of it has its models."""
+        return self._membership.joined and self._assignments.unrestored == 0
+
+    @property
+    def restoring_count(self) -> int:
+        """Owned partitions whose models are not back yet."""
+        return self._assignments.unrestored
 
     def alive_age_s(self) -> float:
         """Seconds since the loop last turned."""
@@ -114,26 +170,37 @@ class Worker:
     def turn(self) -> None:
         """One round: take records, or wait for the sink; then commit if due. Bounded in time by the limits."""
         self._turned_s = self._clock.monotonic_s()
+        if self._restorer is not None:
+            self._restorer.turn()
         if self._is_crowded():
             self._wait_for_room()
         else:
             self._take()
         self._sink.poll(0)
         self._checkpoint.turn()
+        if self._taker is not None:
+            self._taker.turn()
 
     def finish(self) -> None:
-        """Deliver everything that was fetched within ``shutdown_timeout_s``, commit it, and leave the group."""
+        """Deliver all that was fetched within ``shutdown_timeout_s``, snapshot and commit it, and leave the group."""
+        deadline_s = self._clock.monotonic_s() + self._limits.shutdown_timeout_s
         self._sink.flush(self._limits.shutdown_timeout_s)
+        self._checkpoint.commit(self._assignments.uncommitted())
+        if self._taker is not None:
+            self._taker.finish([partition.place for partition in self._assignments.all()], deadline_s)
         self._checkpoint.commit(self._assignments.uncommitted())
         self._membership.end()
         self._source.close()
         self._sink.close()
+        if self._keeping is not None:
+            self._keeping.close()
         self._observer.stopped(STOP_REQUESTED)
 
     def abandon(self, error: BaseException) -> None:
         """Leave the group without delivering or committing; the first error stays the one that is raised."""
         self._membership.end()
-        for close in (self._source.close, self._sink.close):
+        keeping = () if self._keeping is None else (self._keeping.close,)
+        for close in (*keeping, self._source.close, self._sink.close):
             with contextlib.suppress(Exception):  # what fails in here follows from the first error
                 close()
         self._observer.stopped(f"{type(error).__name__}: {error}")
@@ -148,6 +215,13 @@ class Worker:
 
     def _process(self, batch: RecordBatch, fetch_seconds: float) -> None:
         partition = self._assignments.at(TopicPartition(batch.topic, batch.partition))
+        if not partition.live:
+            rest = self._replay(partition, batch)
+            if rest is None:
+                return
+            batch = rest
+        if partition.processed is None and self._keeping is not None:
+            begin_at(partition, int(batch.offsets[0]))
         began_s = self._clock.monotonic_s()
         output = partition.pipeline.process(batch)
         partition.guard.add(len(batch), output.rejects)
@@ -157,6 +231,21 @@ class Worker:
         self._report(partition, batch, output, fetch_seconds, process_seconds)
         if self._on_output is not None:
             self._on_output(partition.place, batch, output)
+
+    def _replay(self, partition: OwnedPartition, batch: RecordBatch) -> RecordBatch | None:
+        """Learn what was delivered before, without a word; give what lies past it, if anything does."""
+        if partition.state is PartitionState.RESTORING:
+            # The gate let it through; the records are read again when the partition is opened.
+            if partition.skipped_from is None:
+                partition.skipped_from = int(batch.offsets[0])
+            return None
+        rows = int(np.searchsorted(batch.offsets, partition.replay_until))
+        if rows:
+            partition.pipeline.process(batch.rows(0, rows))
+            self._observer.replayed(partition.place, rows)
+        if int(batch.offsets[-1]) + 1 >= partition.replay_until:
+            self._assignments.move(partition, PartitionState.LIVE)
+        return batch.rows(rows, len(batch)) if rows < len(batch) else None
 
     def _send(self, batch: RecordBatch, output: Output) -> None:
         for event in output.events:

@@ -24,7 +24,7 @@ from detector.io import (
     TopicPlan,
     Topics,
 )
-from detector.ports import Message, Sink, Source, TopicPartition
+from detector.ports import NOT_COMMITTED, Committed, Message, Sink, Source, TopicPartition
 from tests.kafka.broker import Broker
 
 DEADLINE_S: Final = 30.0
@@ -36,15 +36,17 @@ class Listener:
 
     def __init__(self) -> None:
         self.owned: set[TopicPartition] = set()
-        self.starts: dict[TopicPartition, int] = {}
+        self.starts: dict[TopicPartition, Committed] = {}
+        self.gates: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
         self.assigned_count = 0
         self.on_revoke: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
 
-    def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
+    def assigned(self, partitions: Mapping[TopicPartition, Committed]) -> None:
         assert self.owned.isdisjoint(partitions)
         self.owned |= set(partitions)
         self.starts |= partitions
         self.assigned_count += 1
+        self.gates(list(partitions))
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         assert self.owned.issuperset(partitions)
@@ -88,8 +90,8 @@ class Reader:
             offsets.setdefault(TopicPartition(batch.topic, batch.partition), []).extend(batch.offsets.tolist())
         return offsets
 
-    def next_offsets(self) -> dict[TopicPartition, int]:
-        return {place: offsets[-1] + 1 for place, offsets in self.offsets().items()}
+    def next_offsets(self) -> dict[TopicPartition, Committed]:
+        return {place: Committed(offsets[-1] + 1, f"text {offsets[-1]}") for place, offsets in self.offsets().items()}
 
 
 def until(reached: Callable[[], bool], step: Callable[[], object]) -> None:
@@ -225,9 +227,10 @@ class DeliveryContract:
         second.read(50)
         assert sorted(second.values(), key=lambda value: int(value or b"-1")) == later
         assert {place: offsets[0] for place, offsets in second.offsets().items()} == {
-            place: first.next_offsets()[place] for place in second.offsets()
+            place: first.next_offsets()[place].offset for place in second.offsets()
         }
         assert {place: second.listener.starts[place] for place in first.next_offsets()} == first.next_offsets()
+        assert set(first.listener.starts.values()) == {NOT_COMMITTED}
 
 
 class FullContract(DeliveryContract):
@@ -325,6 +328,69 @@ class FullContract(DeliveryContract):
         assert reader.count() == 0
         reader.source.release()
         reader.read(30)
+
+    def test_a_gated_partition_is_silent_until_it_is_opened_and_then_read_from_the_offset_given(
+        self, world: World
+    ) -> None:
+        topic = world.topic()
+        world.write(topic, 300)
+        reader = world.reader(topic)
+        gated, other = TopicPartition(topic, 0), TopicPartition(topic, 1)
+        reader.listener.gates = lambda partitions: reader.source.gate([place for place in partitions if place == gated])
+        until(lambda: other in reader.offsets(), reader.turn)
+        for _ in range(10):
+            reader.turn()
+        assert gated not in reader.offsets()
+        reader.source.open(gated, 7)
+        until(lambda: gated in reader.offsets(), reader.turn)
+        assert reader.offsets()[gated][0] == 7
+        reader.source.gate([gated])
+        reader.source.open(gated, 3)
+        before = len(reader.offsets()[gated])
+        until(lambda: len(reader.offsets()[gated]) > before, reader.turn)
+        assert reader.offsets()[gated][before] == 3
+
+    def test_a_gated_partition_goes_on_where_it_stood_when_no_offset_is_given(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 30)
+        reader = world.reader(topic)
+        reader.listener.gates = reader.source.gate
+        until(lambda: len(reader.listener.owned) == 3, reader.turn)
+        for _ in range(10):
+            reader.turn()
+        assert reader.count() == 0
+        for place in list(reader.listener.owned):
+            reader.source.open(place, None)
+        reader.read(30)
+        assert {offsets[0] for offsets in reader.offsets().values()} == {0}
+
+    def test_a_hold_that_ends_leaves_gates_shut_and_a_gate_that_opens_leaves_the_hold(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 90)
+        reader = world.reader(topic)
+        gated = TopicPartition(topic, 0)
+        reader.listener.gates = lambda partitions: reader.source.gate([place for place in partitions if place == gated])
+        reader.source.hold()
+        until(lambda: len(reader.listener.owned) == 3, reader.turn)
+        reader.source.release()
+        until(lambda: bool(reader.offsets()), reader.turn)
+        for _ in range(10):
+            reader.turn()
+        assert gated not in reader.offsets()
+        reader.source.hold()
+        reader.source.open(gated, 0)
+        for _ in range(10):
+            reader.turn()
+        assert gated not in reader.offsets()
+        reader.source.release()
+        reader.read(90)
+
+    def test_a_partition_begins_where_the_broker_says(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 30)
+        reader = world.reader(topic)
+        until(lambda: len(reader.listener.owned) == 3, reader.turn)
+        assert {reader.source.begins(place) for place in reader.listener.owned} == {0}
 
     def test_two_members_share_the_partitions_and_none_has_two_owners(self, world: World) -> None:
         topic = world.topic()

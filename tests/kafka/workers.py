@@ -31,12 +31,20 @@ def until(reached: Callable[[], bool], what: str, *, deadline_s: float = DEADLIN
 class Stage:
     """Topics of one test: an input, events and dead letters; and the settings of workers that use them."""
 
-    def __init__(self, bootstrap_servers: str, folder: Path, *, partitions: int = 2, dead_letters: bool = True) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        folder: Path,
+        *,
+        partitions: int = 2,
+        dead_letters: bool = True,
+        state: bool = True,
+    ) -> None:
         name = f"run-{os.getpid()}-{next(NUMBERS)}"
         self.bootstrap_servers = bootstrap_servers
         self.input = f"{name}-in"
-        self.group = f"{name}-group"
-        self.events, self.dead_letters = f"{name}.events", f"{name}.dlq"
+        self.group, self.calm_group = f"{name}-group", f"{name}-calm"
+        self.events, self.dead_letters, self.state = f"{name}.events", f"{name}.dlq", f"{name}.state"
         self.places = [TopicPartition(self.input, partition) for partition in range(partitions)]
         self._folder = folder
         self._prefix = name
@@ -47,6 +55,8 @@ class Stage:
         )
         outputs = [self.events, self.dead_letters] if dead_letters else [self.events]
         self._create([NewTopic(self.input, partitions, 1), *(NewTopic(topic, 1, 1) for topic in outputs)])
+        if state:
+            self._create([NewTopic(self.state, partitions, 1, config={"cleanup.policy": "compact"})])
 
     def _create(self, topics: Sequence[NewTopic]) -> None:
         for future in self._admin.create_topics(list(topics)).values():
@@ -69,6 +79,27 @@ class Stage:
         path = self._folder / f"settings-{next(NUMBERS)}.yaml"
         path.write_text(json.dumps(settings))  # JSON is YAML, too
         return path
+
+    def calm_settings(self) -> tuple[Path, str]:
+        """Settings of a worker that reads the same input as another group, and its topic of events."""
+        prefix = f"{self._prefix}-calm"
+        self._create([NewTopic(f"{prefix}.{topic}", 1, 1) for topic in ("events", "dlq")])
+        kafka = {"group_id": self.calm_group}
+        settings = self.settings(kafka=kafka, output={"prefix": prefix}, state={"enabled": False})
+        return settings, f"{prefix}.events"
+
+    def wipe_pointers(self) -> None:
+        """Commit the same offsets without metadata, as an administrator's reset does; the group must be empty."""
+        consumer = self._consumer()
+        try:
+            held = consumer.committed(self.places, timeout=DEADLINE_S)
+            assert all(place.metadata for place in held if place.offset >= 0), "there were pointers"
+            consumer.commit(
+                offsets=[TopicPartition(place.topic, place.partition, place.offset) for place in held],
+                asynchronous=False,
+            )
+        finally:
+            consumer.close()
 
     def write(
         self, values: Sequence[bytes | None], *, partition: int = 0, headers: Sequence[tuple[str, bytes | None]] = ()
@@ -95,9 +126,9 @@ class Stage:
         finally:
             consumer.close()
 
-    def committed(self) -> list[int]:
+    def committed(self, group: str | None = None) -> list[int]:
         """The group's committed offset of each input partition; negative where there is none."""
-        consumer = self._consumer()
+        consumer = self._consumer(group)
         try:
             return [place.offset for place in consumer.committed(self.places, timeout=DEADLINE_S)]
         finally:
@@ -111,13 +142,13 @@ class Stage:
         finally:
             consumer.close()
 
-    def until_committed(self, worker: "WorkerRun") -> None:
+    def until_committed(self, worker: "WorkerRun", group: str | None = None) -> None:
         """Wait until the group has committed the end of every partition that holds records; ``worker`` must run on."""
         wanted = [end for end in self.ends() if end]
 
         def reached() -> bool:
             assert worker.runs(), worker.output()
-            return [offset for offset in self.committed() if offset >= 0] == wanted
+            return [offset for offset in self.committed(group) if offset >= 0] == wanted
 
         try:
             until(reached, f"committed {wanted}")
@@ -129,11 +160,11 @@ class Stage:
         headers = [dict(message.headers() or ()) for message in self.read(self.dead_letters)]
         return {(int(each["detector-partition"] or b""), int(each["detector-offset"] or b"")) for each in headers}
 
-    def _consumer(self) -> Consumer:
+    def _consumer(self, group: str | None = None) -> Consumer:
         return Consumer(
             {
                 "bootstrap.servers": self.bootstrap_servers,
-                "group.id": self.group,
+                "group.id": group or self.group,
                 "enable.auto.commit": False,
                 "log_level": 0,
             }

@@ -61,7 +61,7 @@ class Topic:
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
     with EmbeddedBroker() as broker:
-        broker.create_topics("metrics", "detector.events", "detector.dlq")
+        broker.create_topics("metrics", "detector.events", "detector.dlq", "detector.state")
         yield broker
 
 
@@ -137,12 +137,15 @@ class TestTopics:
     def test_topics_that_exist_pass(self, broker: EmbeddedBroker) -> None:
         done = self.run(broker, "detector")
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.count("exists with 4 partitions") == 3
+        assert done.stdout.count("exists with 4 partitions") == 4
 
     def test_a_missing_topic_fails_the_gate_with_three(self, broker: EmbeddedBroker) -> None:
         done = self.run(broker, "other")
         assert done.returncode == 3
-        assert done.stderr == "topics: missing: other.events, other.dlq; `detector topics create` makes them\n"
+        assert (
+            done.stderr
+            == "topics: missing: other.events, other.dlq, other.state; `detector topics create` makes them\n"
+        )
 
 
 class TestDemo:

@@ -17,6 +17,7 @@ from detector.state import (
     SnapshotHeader,
     chunks_of,
     decode,
+    empty_pointer,
     encode,
     format_pointer,
     joined,
@@ -31,7 +32,7 @@ GOLDEN: Final = Path(__file__).parent.parent.parent / "schemas" / "examples" / "
 HEADER: Final = SnapshotHeader(
     config_hash="h", cluster="c", topic="t", partition=3, offset=41, watermark_ms=5, series_count=2, open_episodes=1
 )
-POINTER: Final = Pointer(7, 3, 1_234_567, 4_000_000_000, 99, "79e48d9771fcc11f", "Ku6Qf8RdS9WUnTYdYqxoYQ")
+POINTER: Final = Pointer(7, 3, 1_234_567, 4_000_000_000, 99, 5, "79e48d9771fcc11f", "Ku6Qf8RdS9WUnTYdYqxoYQ")
 
 
 def example() -> bytes:
@@ -168,6 +169,12 @@ class TestPointer:
         assert parse_pointer(format_pointer(POINTER)) == POINTER
         assert len(format_pointer(POINTER)) < 300
 
+    def test_without_chunks_it_stands_for_the_empty_state(self) -> None:
+        pointer = empty_pointer(99, generation=5, config_hash="h", cluster="c")
+        assert parse_pointer(format_pointer(pointer)) == pointer
+        assert pointer.is_empty
+        assert not POINTER.is_empty
+
     @pytest.mark.parametrize(
         "metadata",
         [
@@ -175,9 +182,9 @@ class TestPointer:
             "",
             "detector1:",
             "someone else's",
-            "detector1:1;2;3;4;5;h",
-            "detector1:a;2;3;4;5;h;c",
-            "detector1:1;0;3;4;5;h;c",
+            "detector1:1;2;3;4;5;6;h",
+            "detector1:a;2;3;4;5;6;h;c",
+            "detector1:1;2;3;4;5;6;h;c;d",
         ],
     )
     def test_what_we_did_not_write_is_no_pointer(self, metadata: str | None) -> None:

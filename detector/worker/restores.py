@@ -1,0 +1,214 @@
+"""Getting a partition's models back: pointer, snapshot, replay, live; or a loss, said aloud.
+
+1. A partition comes gated: none of its records is read.
+2. Beside the loop: the snapshot that the committed pointer names is fetched, checked and restored into a new pipeline;
+   if that fails, the newest one in the state topic whose offset is not past the committed one.
+3. On the loop: the input is opened at the snapshot's offset S. Up to the committed offset C records go through the
+   models and nothing is sent, since everything before C was delivered. From C on the partition is live.
+4. Without a usable snapshot, or when the input no longer holds the records from S on, the state is lost:
+   ``on_state_loss`` decides.
+
+One partition at a time; the others flow meanwhile. Brokers without an answer are asked again, never taken for a loss.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Final, NamedTuple
+
+from detector.errors import SnapshotRefusedError, StateLostError, StateUnavailableError
+from detector.ports import Clock, Committed, SnapshotStore, Source, TopicPartition
+from detector.state import Pointer, decode, empty_pointer, format_pointer, parse_pointer
+from detector.worker.assignments import (
+    Assignments,
+    OwnedPartition,
+    PartitionState,
+    PipelineFactory,
+    ProcessingPipeline,
+)
+from detector.worker.limits import StateLimits
+from detector.worker.observer import WorkerObserver
+
+GOLDEN_RATIO: Final = 0.618_033_988_749_895
+"""Multiples of it, less their whole part, spread evenly however many there are."""
+
+
+class Loaded(NamedTuple):
+    """A pipeline with the state that ``pointer`` names; without a pointer it is empty, and ``loss`` may say why."""
+
+    cluster: str
+    pipeline: ProcessingPipeline
+    pointer: Pointer | None
+    loss: str | None
+
+
+def load(
+    store: SnapshotStore, pipeline_factory: PipelineFactory, place: TopicPartition, committed: Committed
+) -> Loaded:
+    """Fetch and restore what can be had; runs beside the loop.
+
+    Raises ``StateUnavailableError`` when the brokers do not answer and ``StopWorkerError`` when the state topic cannot
+    hold this partition.
+    """
+    cluster = store.prepare(place)
+    fresh = pipeline_factory(place)
+    if committed.offset < 0:
+        return Loaded(cluster, fresh, None, None)
+    reasons: list[str] = []
+    for pointer in _candidates(store, place, committed, cluster, fresh.config_hash, reasons):
+        if pointer.is_empty:
+            return Loaded(cluster, fresh, pointer, None)
+        pipeline = pipeline_factory(place)
+        try:
+            offset = pipeline.restore(decode(store.read(place, pointer)), cluster=cluster)
+        except SnapshotRefusedError as error:
+            reasons.append(str(error))
+            continue
+        if offset == pointer.offset:
+            return Loaded(cluster, pipeline, pointer, None)
+        reasons.append(f"the snapshot is of offset {offset}, its pointer of {pointer.offset}")
+    return Loaded(cluster, fresh, None, "; ".join(reasons))
+
+
+def _candidates(
+    store: SnapshotStore,
+    place: TopicPartition,
+    committed: Committed,
+    cluster: str,
+    config_hash: str,
+    reasons: list[str],
+) -> Iterator[Pointer]:
+    """The committed pointer, then whatever lies in the state topic; why each other one was left out goes to reasons."""
+    named = parse_pointer(committed.metadata)
+    if named is None:
+        reasons.append("no pointer beside the committed offset")
+    else:
+        refusal = _refusal(named, committed.offset, cluster, config_hash)
+        if refusal is None:
+            yield named
+        else:
+            reasons.append(refusal)
+    found = [pointer for pointer in store.scan(place) if pointer != named]
+    usable = [pointer for pointer in found if _refusal(pointer, committed.offset, cluster, config_hash) is None]
+    reasons.append(f"{len(usable)} of {len(found)} other snapshots in the state topic fit")
+    yield from usable
+
+
+def _refusal(pointer: Pointer, committed_offset: int, cluster: str, config_hash: str) -> str | None:
+    """Why ``pointer`` cannot be used; the empty state is the same under all settings."""
+    if pointer.cluster != cluster:
+        return f"the pointer is of other cluster: {pointer.cluster}, not {cluster}"
+    if pointer.config_hash != config_hash and not pointer.is_empty:
+        return f"the pointer is of other settings: {pointer.config_hash}, not {config_hash}"
+    if pointer.offset > committed_offset:
+        return f"the pointer is of offset {pointer.offset}, past the committed {committed_offset}"
+    return None
+
+
+class Restorer:
+    """Restores what is RESTORING, one partition at a time; called once per turn of the loop."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        store: SnapshotStore,
+        executor: Executor,
+        assignments: Assignments,
+        limits: StateLimits,
+        clock: Clock,
+        observer: WorkerObserver,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._executor = executor
+        self._assignments = assignments
+        self._limits = limits
+        self._clock = clock
+        self._observer = observer
+        self._job: tuple[OwnedPartition, Future[Loaded], float] | None = None
+        self._retry_s = clock.monotonic_s()
+
+    def turn(self) -> None:
+        """Begin the next restore, or end the one whose snapshot has come. Raises ``StopWorkerError``."""
+        if self._job is None:
+            self._begin()
+            return
+        partition, loading, began_s = self._job
+        if not self._assignments.holds(partition):
+            self._job = None  # taken away meanwhile; what was loaded is nobody's
+            return
+        if not loading.done() or self._clock.monotonic_s() < self._retry_s:
+            return
+        try:
+            self._end(partition, loading.result(0), began_s)
+        except StateUnavailableError as error:
+            self._observer.restore_postponed(partition.place, str(error))
+            self._retry_s = self._clock.monotonic_s() + self._limits.retry_s
+            if loading.exception(0) is None:
+                return  # the snapshot is there; only the input gave no answer
+        self._job = None
+
+    def _begin(self) -> None:
+        moment_s = self._clock.monotonic_s()
+        if moment_s < self._retry_s:
+            return
+        waiting = (each for each in self._assignments.all() if each.state is PartitionState.RESTORING)
+        partition = next(waiting, None)
+        if partition is None:
+            return
+        factory: Callable[[TopicPartition], ProcessingPipeline] = self._assignments.pipeline_factory
+        loading = self._executor.submit(load, self._store, factory, partition.place, partition.committed)
+        self._job = (partition, loading, moment_s)
+
+    def _end(self, partition: OwnedPartition, loaded: Loaded, began_s: float) -> None:
+        """Open the input where the state ends. What may fail comes first; then the partition changes."""
+        place, committed = partition.place, partition.committed
+        begins = self._source.begins(place) if committed.offset >= 0 else 0
+        loss = loaded.loss
+        pointer, pipeline = loaded.pointer, loaded.pipeline
+        if pointer is not None and pointer.offset < min(begins, committed.offset):
+            loss = f"the input begins at offset {begins}, past the snapshot's {pointer.offset}"
+            pointer, pipeline = None, self._assignments.pipeline_factory(place)
+        if loss is not None:
+            self._stop_if_told(place, loss)
+            start = max(committed.offset, begins)
+            pointer = empty_pointer(start, generation=0, config_hash=pipeline.config_hash, cluster=loaded.cluster)
+        self._source.open(place, partition.skipped_from if pointer is None else pointer.offset)
+        partition.pipeline, partition.pointer, partition.cluster = pipeline, pointer, loaded.cluster
+        partition.snapshot_due_s = self._clock.monotonic_s() + self._limits.interval_s * _stagger(place)
+        if pointer is None:
+            self._assignments.move(partition, PartitionState.LIVE)
+            return
+        partition.processed = max(committed.offset, pointer.offset)  # an input may begin past what was committed
+        replays = pointer.offset < committed.offset
+        self._assignments.move(partition, PartitionState.REPLAYING if replays else PartitionState.LIVE)
+        if loss is None:
+            seconds = self._clock.monotonic_s() - began_s
+            self._observer.restored(place, seconds, pointer.offset, committed.offset)
+        else:
+            self._observer.state_lost(place, loss)
+
+    def _stop_if_told(self, place: TopicPartition, reason: str) -> None:
+        if self._limits.on_state_loss == "fail":
+            self._observer.state_lost(place, reason)
+            raise StateLostError(
+                f"the state of {place.topic}[{place.partition}] is lost ({reason}); "
+                "state.on_state_loss: cold_start would learn it anew"
+            )
+
+
+def _stagger(place: TopicPartition) -> float:
+    """Share of the interval before the first snapshot, so that those of many partitions do not coincide."""
+    return (place.partition + 1) * GOLDEN_RATIO % 1.0
+
+
+def begin_at(partition: OwnedPartition, offset: int) -> None:
+    """Note where a partition without any commit began: its first commit says that the state before was empty."""
+    partition.pointer = empty_pointer(
+        offset, generation=0, config_hash=partition.pipeline.config_hash, cluster=partition.cluster
+    )
+
+
+def pointer_is_committed(partition: OwnedPartition) -> bool:
+    """Whether the broker is known to hold the pointer: only then may a snapshot take the place of an older one."""
+    return partition.pointer is not None and partition.committed.metadata == format_pointer(partition.pointer)

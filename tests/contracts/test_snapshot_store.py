@@ -1,0 +1,179 @@
+"""The contract of snapshot stores: one set of sentences for the broker in memory and Apache Kafka."""
+
+import itertools
+import os
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+
+from detector.errors import SnapshotNotWrittenError, SnapshotRefusedError, SourceFailedError
+from detector.io import KafkaConnection, KafkaSnapshotStore, MemoryBroker, MemorySnapshotStore, TopicPlan, Topics
+from detector.ports import SnapshotStore, TopicPartition
+from detector.state import Pointer
+from tests.kafka.broker import Broker
+
+NUMBERS: Final = itertools.count()
+PLACE: Final = TopicPartition("input", 1)
+OTHER: Final = TopicPartition("other", 1)
+GROUP: Final = "group"
+
+
+def snapshot(offset: int, generation: int, chunks: Sequence[bytes]) -> tuple[Pointer, Sequence[bytes]]:
+    """A pointer without a place, and the chunks it is of."""
+    data = b"".join(chunks)
+    return Pointer(0, len(chunks), len(data), zlib.crc32(data), offset, generation, "hash", "cluster"), chunks
+
+
+SMALL: Final = snapshot(100, 1, [b"one", b"two"])
+LARGE: Final = snapshot(200, 2, [os.urandom(512 * 1024) for _ in range(5)] + [b"rest"])
+
+
+class World(ABC):
+    """One kind of broker with a state topic of three partitions."""
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+        self.topic = f"state-{os.getpid()}-{next(NUMBERS)}"
+
+    def store(self, group: str = GROUP, topic: str | None = None) -> SnapshotStore:
+        store = self.new_store(group, topic or self.topic)
+        self.stack.callback(store.close)
+        return store
+
+    @abstractmethod
+    def new_store(self, group: str, topic: str) -> SnapshotStore:
+        """A store of that group."""
+
+
+class MemoryWorld(World):
+    def __init__(self) -> None:
+        super().__init__()
+        self.broker = MemoryBroker()
+        self.broker.create_topic(self.topic, partitions=3)
+
+    def new_store(self, group: str, topic: str) -> SnapshotStore:
+        return MemorySnapshotStore(self.broker, topic=topic, group_id=group)
+
+
+class KafkaWorld(World):
+    def __init__(self, bootstrap_servers: str) -> None:
+        super().__init__()
+        self.connection = KafkaConnection(
+            bootstrap_servers,
+            librdkafka={"log_level": 2},
+            librdkafka_producer={"topic.metadata.propagation.max.ms": 500},
+        )
+        plan = TopicPlan(self.topic, partitions=3, replicas=1, settings={"cleanup.policy": "compact"})
+        assert [finding.kind for finding in Topics(self.connection).create([plan])] == ["created"]
+
+    def new_store(self, group: str, topic: str) -> SnapshotStore:
+        return KafkaSnapshotStore(self.connection, topic=topic, group_id=group)
+
+
+class StoreContract:
+    @pytest.mark.parametrize(("pointer", "chunks"), [SMALL, LARGE], ids=["small", "large"])
+    def test_what_was_written_is_read_byte_for_byte(
+        self, world: World, pointer: Pointer, chunks: Sequence[bytes]
+    ) -> None:
+        written = world.store().write(PLACE, pointer, chunks)
+        assert written == pointer.at(written.first_offset)
+        assert world.store().read(PLACE, written) == b"".join(chunks)
+
+    def test_writing_a_generation_leaves_the_one_before_in_place(self, world: World) -> None:
+        store = world.store()
+        first, second = store.write(PLACE, *SMALL), store.write(PLACE, *LARGE)
+        assert second.first_offset >= first.first_offset + first.chunk_count
+        assert store.read(PLACE, first) == b"onetwo"
+        assert store.read(PLACE, second) == b"".join(LARGE[1])
+
+    def test_a_scan_finds_every_complete_snapshot_the_newest_state_first(self, world: World) -> None:
+        store = world.store()
+        second, first = store.write(PLACE, *LARGE), store.write(PLACE, *SMALL)
+        assert store.scan(PLACE) == [second, first]
+        assert world.store().scan(PLACE) == [second, first]
+
+    def test_an_empty_state_topic_is_scanned_to_its_end(self, world: World) -> None:
+        assert world.store().scan(PLACE) == []
+
+    def test_topics_partitions_and_groups_do_not_see_each_other(self, world: World) -> None:
+        written = world.store().write(PLACE, *SMALL)
+        assert world.store().scan(OTHER) == []
+        assert world.store("another").scan(PLACE) == []
+        assert world.store().scan(TopicPartition("input", 2)) == []
+        with pytest.raises(SnapshotRefusedError):
+            world.store("another").read(PLACE, written)
+        with pytest.raises(SnapshotRefusedError):
+            world.store().read(OTHER, written)
+
+    @pytest.mark.parametrize(
+        "forged",
+        [
+            lambda p: p.at(p.first_offset + 1),
+            lambda p: p.at(1_000),
+            lambda p: Pointer(p.first_offset, 1, p.size_bytes, p.crc, p.offset, p.generation, "hash", "cluster"),
+            lambda p: Pointer(p.first_offset, 3, p.size_bytes, p.crc, p.offset, p.generation, "hash", "cluster"),
+            lambda p: Pointer(p.first_offset, 2, p.size_bytes, 7, p.offset, p.generation, "hash", "cluster"),
+            lambda p: Pointer(p.first_offset, 2, 7, p.crc, p.offset, p.generation, "hash", "cluster"),
+            lambda p: Pointer(p.first_offset, 2, p.size_bytes, p.crc, p.offset, p.generation + 1, "hash", "cluster"),
+        ],
+        ids=["shifted", "beyond the end", "cut", "too long", "other checksum", "other size", "other generation"],
+    )
+    def test_what_is_not_exactly_as_the_pointer_says_is_refused(
+        self, world: World, forged: Callable[[Pointer], Pointer]
+    ) -> None:
+        store = world.store()
+        written = store.write(PLACE, *SMALL)
+        with pytest.raises(SnapshotRefusedError):
+            store.read(PLACE, forged(written))
+
+    def test_a_snapshot_that_broke_off_is_never_found(self, world: World) -> None:
+        store = world.store()
+        pointer, chunks = SMALL
+        store.write(PLACE, pointer, chunks)
+        cut = Pointer(0, 3, 9, 9, 150, 3, "hash", "cluster")
+        with pytest.raises(SnapshotNotWrittenError):
+            store.write(PLACE, cut, [b"x", b"y"])
+        assert [found.offset for found in store.scan(PLACE)] == [100]
+
+    def test_the_cluster_is_named_and_the_same_each_time(self, world: World) -> None:
+        assert world.store().prepare(PLACE) == world.store("another").prepare(OTHER) != ""
+
+    def test_a_partition_without_room_is_refused(self, world: World) -> None:
+        with pytest.raises(SourceFailedError, match=r"partition"):
+            world.store().prepare(TopicPartition("input", 3))
+
+    def test_a_missing_state_topic_is_refused_by_its_name(self, world: World) -> None:
+        with pytest.raises(SourceFailedError, match="no-such-state"):
+            world.store(topic="no-such-state").prepare(PLACE)
+
+
+class TestMemory(StoreContract):
+    @pytest.fixture
+    def world(self) -> Iterator[World]:
+        world = MemoryWorld()
+        with world.stack:
+            yield world
+
+    def test_compaction_keeps_the_last_two_generations(self) -> None:
+        world = MemoryWorld()
+        store = world.store()
+        kept = [store.write(PLACE, *snapshot(100 * number, number, [b"a", b"%d" % number])) for number in range(1, 6)]
+        home = TopicPartition(world.topic, PLACE.partition)
+        world.broker.compact(home, len(world.broker.records(home)))
+        assert store.scan(PLACE) == [kept[4], kept[3]]
+        assert store.read(PLACE, kept[3]) == b"a4"
+        with pytest.raises(SnapshotRefusedError):
+            store.read(PLACE, kept[2])
+
+
+@pytest.mark.kafka
+class TestKafka(StoreContract):
+    @pytest.fixture
+    def world(self, kafka: Broker) -> Iterator[World]:
+        world = KafkaWorld(kafka.bootstrap_servers)
+        with world.stack:
+            yield world

@@ -1,0 +1,253 @@
+"""Workers that keep their models through seeded schedules of kills, stops, expiries, outages and rebalances.
+
+Snapshots and restores end at random moments, too, some of them never, and the state topic is compacted in between. At
+the end, events without their repeats are those of an undisturbed run, to the byte, and so are the models.
+"""
+
+import random
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+import orjson
+import pytest
+
+from detector.batches import TIMESTAMP_UNKNOWN
+from detector.errors import StateLostError, StopWorkerError
+from detector.io import MemoryBroker, StoredRecord
+from detector.ports import TopicPartition
+from detector.state import encode
+from detector.worker import StateLimits, WorkerLimits
+from tests.pipelines import pipeline
+from tests.simulation.test_worker_pipelines import build, stream
+from tests.streams import TOPIC, batch_of
+from tests.workers import GROUP, STATE, TOPICS, Bench, LazyExecutor, ManualClock, delivered
+
+PARTITIONS: Final = 3
+STEPS: Final = 260
+WORKERS_MAX: Final = 3
+COMPACTION_LAG_STEPS: Final = 60
+LIMITS: Final = WorkerLimits(
+    batch_records_max=40, commit_interval_s=0.5, pending_messages_max=50, hold_after_s=1.0, rejects_ratio_max=1.0
+)
+STATE_LIMITS: Final = StateLimits(interval_s=1.5, on_state_loss="fail", retry_s=0.2)
+
+
+@cache
+def streams() -> tuple[tuple[bytes | None, ...], ...]:
+    return tuple(tuple(stream(partition, minutes=400)) for partition in range(PARTITIONS))
+
+
+@cache
+def calm() -> tuple[dict[str, bytes], tuple[bytes, ...]]:
+    """Events by id and final state of pipelines that saw each partition in one batch."""
+    events: dict[str, bytes] = {}
+    states = []
+    for partition, values in enumerate(streams()):
+        alone = pipeline(partition=partition)
+        output = alone.process(batch_of(list(values), partition=partition, timestamp_ms=TIMESTAMP_UNKNOWN))
+        events |= {orjson.loads(event.value or b"")["id"]: event.value or b"" for event in output.events}
+        states.append(encode(*alone.snapshot(offset=len(values), cluster="memory")))
+    return events, tuple(states)
+
+
+class Schedule:
+    """One run; every choice comes from the seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.broker = MemoryBroker()
+        self.broker.create_topic(TOPIC, partitions=PARTITIONS)
+        self.broker.create_topic(TOPICS.events, partitions=1)
+        self.broker.create_topic(TOPICS.dead_letters, partitions=1)
+        self.broker.create_topic(STATE, partitions=PARTITIONS)
+        self.places = self.broker.partitions(TOPIC)
+        self.written = dict.fromkeys(self.places, 0)
+        self.workers: list[Bench] = []
+        self.gone: list[LazyExecutor] = []
+        self.benches: list[Bench] = []
+        self.ends: list[dict[TopicPartition, int]] = []
+        self.done: list[str] = []
+
+    def step(self) -> None:
+        """Do one thing, mostly an ordinary turn."""
+        choices = {
+            self.turn: 70,
+            self.produce: 22,
+            self.start: 8,
+            self.write_snapshot: 14,
+            self.load_snapshot: 16,
+            self.write_late: 2,
+            self.impatient: 2,
+            self.break_snapshot: 2,
+            self.compact: 4,
+            self.slow: 3,
+            self.outage: 2,
+            self.stop: 4,
+            self.kill: 4,
+            self.expire: 2,
+            self.fail_delivery: 1,
+        }
+        (choice,) = self.random.choices(list(choices), list(choices.values()))
+        self.done.append(choice.__name__)
+        self.ends.append({place: len(self.broker.records(place)) for place in self.broker.partitions(STATE)})
+        choice()
+
+    def produce(self) -> None:
+        place = self.random.choice(self.places)
+        values, start = streams()[place.partition], self.written[place]
+        for value in values[start : start + self.random.randrange(1, 120)]:
+            self.broker.append(place, StoredRecord(None, value))
+            self.written[place] += 1
+
+    def turn(self) -> None:
+        if self.workers:
+            bench = self.random.choice(self.workers)
+            self.guarded(bench, lambda: bench.turn(advance_s=self.random.choice([0.0, 0.1, 0.7])))
+
+    def start(self) -> None:
+        if len(self.workers) < WORKERS_MAX:
+            self.begin(at_once=False)
+
+    def begin(self, *, at_once: bool) -> Bench:
+        bench = Bench(
+            self.broker,
+            limits=LIMITS,
+            clock=ManualClock(tick_s=0.01),
+            pipeline_factory=build,
+            topic=TOPIC,
+            state=STATE_LIMITS,
+            at_once=at_once,
+        )
+        bench.worker.begin()
+        self.workers.append(bench)
+        self.benches.append(bench)
+        return bench
+
+    def write_snapshot(self) -> None:
+        for bench in self.workers:
+            bench.writing.run_one()
+
+    def load_snapshot(self) -> None:
+        for bench in self.workers:
+            bench.reading.run_one()
+
+    def write_late(self) -> None:
+        """What a worker began to write before it was killed or lost its partitions may still arrive."""
+        if self.gone:
+            self.random.choice(self.gone).run_one()
+
+    def impatient(self) -> None:
+        if self.workers:
+            writing = self.random.choice(self.workers).writing
+            writing.patient = not writing.patient
+
+    def break_snapshot(self) -> None:
+        if self.workers:
+            self.random.choice(self.workers).store.fail_next()
+
+    def compact(self) -> None:
+        if len(self.ends) > COMPACTION_LAG_STEPS:
+            for place, end in self.ends[-COMPACTION_LAG_STEPS].items():
+                self.broker.compact(place, end)
+
+    def slow(self) -> None:
+        if self.workers:
+            self.random.choice(self.workers).sink.acknowledged_max = self.random.choice([0, 1, 5, None, None])
+
+    def outage(self) -> None:
+        self.broker.available = not self.broker.available
+
+    def stop(self) -> None:
+        if self.workers:
+            bench = self.random.choice(self.workers)
+            self.guarded(bench, bench.worker.finish)
+            if bench in self.workers:
+                self.workers.remove(bench)
+
+    def kill(self) -> None:
+        if self.workers:
+            bench = self.workers.pop(self.random.randrange(len(self.workers)))
+            self.gone.append(bench.writing)
+            if self.broker.group(GROUP).is_member(bench.source):
+                bench.source.expire()
+
+    def expire(self) -> None:
+        if self.workers:
+            bench = self.random.choice(self.workers)
+            if self.broker.group(GROUP).is_member(bench.source):
+                bench.source.expire()
+
+    def fail_delivery(self) -> None:
+        if self.workers:
+            self.random.choice(self.workers).sink.fail_next()
+
+    def guarded(self, bench: Bench, act: Callable[[], None]) -> None:
+        """Let a worker act as ``run`` would: what it raises ends it."""
+        try:
+            act()
+        except StateLostError:
+            raise  # never: every fault here leaves a usable snapshot
+        except StopWorkerError as error:
+            bench.worker.abandon(error)
+            self.workers.remove(bench)
+
+    def come_to_rest(self) -> list[bytes]:
+        """End all faults, write the rest, and let one calm worker finish; gives its final states."""
+        self.broker.available = True
+        for bench in list(self.workers):
+            bench.sink.acknowledged_max = None
+            self.guarded(bench, bench.worker.finish)
+        self.workers.clear()
+        for place in self.places:
+            for value in streams()[place.partition][self.written[place] :]:
+                self.broker.append(place, StoredRecord(None, value))
+        last = self.begin(at_once=True)
+        ends = {place: len(self.broker.records(place)) for place in self.places}
+        last.run_until(lambda: self.broker.committed(GROUP) == ends and last.worker.ready)
+        pipelines = [last.worker._assignments.at(place).pipeline for place in self.places]
+        states = [
+            encode(*each.snapshot(offset=ends[place], cluster="memory"))
+            for place, each in zip(self.places, pipelines, strict=True)
+        ]
+        last.worker.finish()
+        return states
+
+
+def run(seed: int) -> tuple[Schedule, list[bytes]]:
+    schedule = Schedule(seed)
+    schedule.start()
+    for _ in range(STEPS):
+        schedule.step()
+    return schedule, schedule.come_to_rest()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_events_without_repeats_and_models_are_those_of_an_undisturbed_run(seed: int) -> None:
+    schedule, states = run(seed)
+    events, calm_states = calm()
+    seen: dict[str, bytes] = {}
+    for value in delivered(schedule.broker):
+        assert value is not None
+        assert seen.setdefault(orjson.loads(value)["id"], value) == value, "a repeat is the same to the byte"
+    assert seen == events
+    assert tuple(states) == calm_states
+
+
+def test_the_undisturbed_run_has_something_to_say() -> None:
+    events, _ = calm()
+    assert len(events) >= PARTITIONS * 3 * 2
+
+
+def test_the_schedules_really_contain_every_fault_and_what_answers_it() -> None:
+    done: set[str] = set()
+    facts: set[object] = set()
+    for seed in range(40):
+        schedule, _ = run(seed)
+        done.update(schedule.done)
+        facts.update(name for bench in schedule.benches for name in bench.observer.names())
+    assert {"kill", "stop", "expire", "compact", "write_late", "break_snapshot", "impatient", "outage"} <= done
+    assert facts >= {
+        *("assigned", "revoked", "lost", "committed", "commit_postponed", "stopped"),
+        *("snapshot_written", "snapshot_failed", "restored", "restore_postponed", "replayed"),
+    }
