@@ -11,8 +11,10 @@
 One partition at a time; the others flow meanwhile. Brokers without an answer are asked again, never taken for a loss.
 """
 
+import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from detector.errors import SnapshotRefusedError, StateLostError, StateUnavailableError
@@ -59,7 +61,8 @@ def load(
             return Loaded(cluster, fresh, pointer, None)
         pipeline = pipeline_factory(place)
         try:
-            offset = pipeline.restore(decode(store.read(place, pointer)), cluster=cluster)
+            with _collector_paused():
+                offset = pipeline.restore(decode(store.read(place, pointer)), cluster=cluster)
         except SnapshotRefusedError as error:
             reasons.append(str(error))
             continue
@@ -67,6 +70,18 @@ def load(
             return Loaded(cluster, pipeline, pointer, None)
         reasons.append(f"the snapshot is of offset {offset}, its pointer of {pointer.offset}")
     return Loaded(cluster, fresh, None, "; ".join(reasons))
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A restore makes millions of objects and no garbage; the collector would walk all of them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _candidates(
