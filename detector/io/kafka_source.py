@@ -45,6 +45,7 @@ class KafkaSource:
     def __init__(self, connection: KafkaConnection, group: ConsumerGroup) -> None:
         options = connection.consumer_options(group)
         self._group = group
+        self._options = options
         self._incremental = options.get("group.protocol") == "consumer" or "cooperative" in str(
             options["partition.assignment.strategy"]
         )
@@ -165,16 +166,16 @@ class KafkaSource:
             self._consumer.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
-        starts = self._committed(consumer, partitions)
+        starts = self._committed(partitions)
         if starts is None:
             # Beginning anywhere else would look like a first start, and would be committed as one.
             self._failure = self._failure or SourceFailedError("no answer about the group's committed offsets")
-            return
+            starts = partitions
         if self._incremental:
             consumer.incremental_assign(starts)
         else:
             consumer.assign(starts)
-        if self._held and starts:
+        if starts and (self._held or self._failure is not None):
             consumer.pause(starts)
         committed = {
             TopicPartition(each.topic, each.partition): (
@@ -186,16 +187,23 @@ class KafkaSource:
         self._one_topic = len({place.topic for place in self._starts}) == 1
         self._tell().assigned(committed)
 
-    def _committed(self, consumer: Consumer, partitions: list[ClientPartition]) -> list[ClientPartition] | None:
-        """Give each partition its committed offset, where there is one; None without an answer."""
+    def _committed(self, partitions: list[ClientPartition]) -> list[ClientPartition] | None:
+        """Give each partition its committed offset, where there is one; None without an answer.
+
+        Asked through a client of its own: on the member's connection the question would wait behind a request to join
+        that the broker holds back until the other members have come.
+        """
         if not partitions:
             return partitions
         for _ in range(COMMITTED_TRIES):
+            asker = Consumer(self._options, logger=logging.getLogger("detector.librdkafka"))
             try:
-                answers = consumer.committed(partitions, timeout=COMMITTED_TIMEOUT_S)
+                answers = asker.committed(partitions, timeout=COMMITTED_TIMEOUT_S)
             except KafkaException as error:
                 self._seldom.warning(error.args[0])
                 continue
+            finally:
+                asker.close()
             faults = [each.error for each in answers if each.error is not None]
             if not faults:
                 return answers

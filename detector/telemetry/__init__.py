@@ -6,7 +6,8 @@ Every metric stands once in one table, with a sentence and a remedy; nothing is 
 
 from detector.telemetry.health import Health, HealthServer
 from detector.telemetry.logs import RareWarnings, configure_logs
-from detector.telemetry.metrics import METRICS, Metric, Metrics
+from detector.telemetry.metric import Metric
+from detector.telemetry.metrics import METRICS, Metrics
 from detector.telemetry.observer import TelemetryObserver
 from detector.telemetry.page import metrics_page
 

@@ -4,34 +4,12 @@ Labels are bounded: topics and partitions by the assignment, reasons, states and
 made from this table.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
-MetricKind = Literal["counter", "gauge", "histogram"]
-
-PARTITION: Final = ("topic", "partition")
-
-FAST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""From one network round trip to the point where a group begins to doubt a member."""
-DELAY_SECONDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0)
-"""From live to a day of backlog."""
-BATCH_RECORDS: Final = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 1_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric: ``sentence`` says what it tells, ``remedy`` what an operator does when it looks wrong."""
-
-    name: str
-    kind: MetricKind
-    labels: tuple[str, ...]
-    unit: str
-    sentence: str
-    remedy: str
-    buckets: tuple[float, ...] = ()
-
+from detector.telemetry.metric import BATCH_RECORDS, DELAY_SECONDS, FAST_SECONDS, PARTITION, Metric
+from detector.telemetry.state_metrics import STATE_METRICS
 
 METRICS: Final[tuple[Metric, ...]] = (
     Metric(
@@ -294,72 +272,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "1 once the worker has joined its group and all its partitions have their models, else 0.",
         "0 for minutes: brokers unreachable, authentication fails, or see detector_partitions_restoring.",
     ),
-    Metric(
-        "detector_snapshots_written_total",
-        "counter",
-        PARTITION,
-        "snapshots",
-        "Snapshots of a partition's models that lie whole in the state topic.",
-        "Flat while records are consumed: look at detector_snapshots_failed_total and at the state topic's brokers.",
-    ),
-    Metric(
-        "detector_snapshots_failed_total",
-        "counter",
-        PARTITION,
-        "snapshots",
-        "Snapshots that were given up; the one before stays in force, so that a crash replays more.",
-        "Rising: the log's snapshot_failed has the reason (ACLs, size limit or leaders of the state topic).",
-    ),
-    Metric(
-        "detector_snapshot_written_bytes",
-        "gauge",
-        PARTITION,
-        "bytes",
-        "Size of a partition's last snapshot in the state topic.",
-        "Grows with the series held; see detector_series_created_total for churn.",
-    ),
-    Metric(
-        "detector_snapshot_written_seconds",
-        "histogram",
-        (),
-        "seconds",
-        "Time from the copy of the columns to the last acknowledged chunk.",
-        "Near state.interval_s divided by the partitions owned: give the worker fewer partitions or a longer interval.",
-        DELAY_SECONDS,
-    ),
-    Metric(
-        "detector_partition_restored_seconds",
-        "histogram",
-        (),
-        "seconds",
-        "Time from the beginning of a restore until the input was opened; the replay comes on top.",
-        "Tens of seconds: large snapshots or slow brokers; more, smaller partitions restore sooner.",
-        DELAY_SECONDS,
-    ),
-    Metric(
-        "detector_records_replayed_total",
-        "counter",
-        PARTITION,
-        "records",
-        "Records read again after a restore to bring the models up to the committed offset; nothing was sent for them.",
-        "Many per restart: shorten state.interval_s, and give graceful stops their time.",
-    ),
-    Metric(
-        "detector_states_lost_total",
-        "counter",
-        PARTITION,
-        "partitions",
-        "Partitions that began to learn anew because no usable snapshot was found.",
-        "Never expected but after a change of models or policies; the log's state_lost has the reason.",
-    ),
-    Metric(
-        "detector_partitions_restoring",
-        "gauge",
-        (),
-        "partitions",
-        "Owned partitions whose models are not back yet; they send nothing.",
-        "Above zero for minutes: the log's restore_postponed has the brokers' words.",
-    ),
+    *STATE_METRICS,
     Metric(
         "detector_build_info",
         "gauge",

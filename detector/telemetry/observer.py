@@ -10,7 +10,8 @@ from structlog.typing import FilteringBoundLogger
 from detector.batches import STAGES, TIMESTAMP_UNKNOWN
 from detector.ports import TopicPartition
 from detector.telemetry.logs import RareWarnings
-from detector.telemetry.metrics import METRICS, PARTITION, Metrics
+from detector.telemetry.metric import PARTITION
+from detector.telemetry.metrics import METRICS, Metrics
 from detector.worker.observer import BatchReport
 
 PARTITION_GAUGES: Final = tuple(

@@ -121,7 +121,7 @@ def test_after_a_graceful_stop_nothing_is_replayed_and_two_workers_share_the_mod
                 stage.write(values[thirds : 2 * thirds], partition=partition)
             stage.until_committed(second)
             assert first.stopped() == 0
-            assert second.stopped() == 0
+            assert second.stopped() == 0, second.output()
             assert replays(second)[0] == (thirds, thirds)
     with WorkerRun(settings) as third:
         for partition, values in enumerate(streams):
