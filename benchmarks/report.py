@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.report_line import note
 
-BENCHMARKS: Final = ("pipeline", "decode", "learners")
+BENCHMARKS: Final = ("pipeline", "decode", "learners", "garbage")
 README: Final = Path(__file__).with_name("README.md")
 HEAD: Final = """# Benchmarks
 
@@ -25,6 +25,13 @@ one table come from one run.
   client back). JSON metrics of 5,000 series with four labels, two partitions.
 - `decode`: bytes to columns, nothing else.
 - `learners`: time and memory of ours and of river's detectors.
+- `garbage`: a million records on real Kafka, one in a hundred of them garbage, in some hundred shapes for all reject
+  reasons; every dead letter is compared with what was sent. Ends with 3 when one is missing, wrong or too many.
+
+Too long for `make bench`, to be run alone:
+
+- `soak`: memory of a worker under ten minutes of load on real Kafka, first with fewer series than the limit, then with
+  three times as many in generations and in turns. Ends with 3 when memory grows, the limit breaks or no warning tells.
 """
 
 

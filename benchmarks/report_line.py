@@ -20,4 +20,4 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], resu
 
 def note(text: str) -> None:
     """Tell on stderr what is going on."""
-    Console(stderr=True).print(text, style="dim")
+    Console(stderr=True).print(text, style="dim", markup=False)

@@ -123,6 +123,7 @@ class SampleBatch:
     times_ms: IntArray
     values: FloatArray
     rejects: Sequence[Reject]
+    in_pieces: bool = False
 
     def __post_init__(self) -> None:
         assert len(self.rows) == len(self.keys) == len(self.times_ms) == len(self.values)
@@ -223,6 +224,10 @@ class Transition:
     end_reason: EndReason | None
     recent_values: FloatArray
     samples_seen: int
+
+
+STAGES: Final = ("decode", "route", "score", "judge", "encode")
+"""What a batch goes through, in order; names of the parts of :attr:`Output.stage_seconds`."""
 
 
 class Event(NamedTuple):

@@ -4,7 +4,7 @@ A structured array keeps one record per series, which suits the kernels; a snaps
 compresses and can be read without knowing the record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,26 @@ from detector.errors import SnapshotRefusedError
 Columns = Mapping[str, NDArray[Any]]
 """Named columns of equal or different lengths; what they mean is for their owner to know."""
 
+Deferred = Callable[[], Columns]
+"""Columns of a state that was copied: what they cost to lay out is paid when they are asked for, elsewhere."""
+
 
 def fields_of(rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
     """One new column per field of ``rows``, shape (len(rows), *field shape)."""
     assert rows.dtype.names is not None
     return {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names}
+
+
+def gathered(rows: NDArray[np.void], slots: NDArray[np.int64]) -> NDArray[np.void]:
+    """A copy of ``rows[slots]``, record by record as bytes: NumPy's own way copies field by field, ten times slower."""
+    blocks = np.ascontiguousarray(rows).view(f"V{rows.dtype.itemsize}")
+    return blocks[slots].view(rows.dtype)
+
+
+def scattered(rows: NDArray[np.void], slots: NDArray[np.int64], records: NDArray[np.void]) -> None:
+    """``rows[slots] = records``, as bytes, in place."""
+    blocks = rows.view(f"V{rows.dtype.itemsize}")
+    blocks[slots] = records.view(blocks.dtype)
 
 
 def rows_of(columns: Columns, dtype: np.dtype[np.void], count: int) -> NDArray[np.void]:

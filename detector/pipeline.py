@@ -6,12 +6,12 @@ partition.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detector.batches import (
+    STAGES,
     BatchCounts,
     BoolArray,
     Event,
@@ -26,7 +26,7 @@ from detector.batches import (
     SeriesKey,
     Transition,
 )
-from detector.columns import prefixed, under
+from detector.columns import Deferred, prefixed, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
@@ -47,7 +47,7 @@ class _StageTimes:
     def __init__(self, timer: Callable[[], float]) -> None:
         self._timer = timer
         self._last = timer()
-        self.seconds = dict.fromkeys(("decode", "route", "score", "judge", "encode"), 0.0)
+        self.seconds = dict.fromkeys(STAGES, 0.0)
 
     def end(self, stage: str) -> None:
         """What passed since the last call belongs to ``stage``."""
@@ -113,8 +113,8 @@ class PartitionPipeline:
         """Bytes of model and episode state, as allocated."""
         return self._bank.state_bytes() + self._judge.state_bytes() + self._series.last_ms.nbytes
 
-    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
-        """State after all records before ``offset`` as copies: ``state.encode`` may work on them in another thread."""
+    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, Deferred]:
+        """Copy the state after all records before ``offset``; ``state.encode`` may lay it out in another thread."""
         slots = self._series.live_slots()
         header = SnapshotHeader(
             config_hash=self._config_hash,
@@ -126,10 +126,14 @@ class PartitionPipeline:
             series_count=len(slots),
             open_episodes=self.open_episodes,
         )
-        columns = prefixed("series", self._series.columns())
-        columns |= prefixed("learners", self._bank.columns(slots))
-        columns |= prefixed("episodes", self._judge.columns(slots))
-        return header, columns
+        rooms = {
+            "series": self._series.columns(),
+            "learners": self._bank.columns(slots),
+            "episodes": self._judge.columns(slots),
+        }
+        return header, lambda: {
+            name: column for room, part in rooms.items() for name, column in prefixed(room, part()).items()
+        }
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         """Become what the snapshot says; returns the offset to go on from. Only a new pipeline may be restored.
@@ -257,6 +261,7 @@ class PartitionPipeline:
     def _output(self, passage: "_Passage", traced: "_Trace | None") -> Output:
         batch, counts = passage.batch, passage.counts
         counts.samples = len(passage.samples)
+        counts.decoder_fallbacks = int(passage.samples.in_pieces)
         counts.aliases_cleared = self._series.take_aliases_cleared()
         return Output(
             events=passage.events,

@@ -70,11 +70,12 @@ class JsonMetricsDecoder:
         """All samples and rejects of ``batch``; the same whichever way the stream was cut."""
         points = self._parse_lines(batch.values)
         faults: dict[int, Fault] = {}
+        in_pieces = points is None
         if points is None:
             rows, points = self._parse_chunks(batch.values, faults)
         else:
             rows = np.arange(len(points), dtype=np.int64)
-        return self._columns(batch, rows, points, faults)
+        return self._columns(batch, rows, points, faults, in_pieces=in_pieces)
 
     def labels(self, key: SeriesKey) -> NamedLabels | LabelFault:
         """Name and labels of a key; numbers and booleans become text, null labels are left out."""
@@ -206,7 +207,9 @@ class JsonMetricsDecoder:
 
     # -- points to columns --
 
-    def _columns(self, batch: RecordBatch, rows: IntArray, points: list[Any], faults: dict[int, Fault]) -> SampleBatch:
+    def _columns(
+        self, batch: RecordBatch, rows: IntArray, points: list[Any], faults: dict[int, Fault], *, in_pieces: bool
+    ) -> SampleBatch:
         keys, raw_times, raw_values = self._leaves(points)
         time_types, value_types = set(map(type, raw_times)), set(map(type, raw_values))
         if list in time_types or list in value_types:
@@ -223,7 +226,7 @@ class JsonMetricsDecoder:
             rows, times, values = rows[keep], times[keep], values[keep]
             keys = list(compress(keys, keep.tolist()))
         rejects = [Reject(row, int(batch.offsets[row]), *faults[row]) for row in sorted(faults)]
-        return SampleBatch(rows, keys, times, values, rejects)
+        return SampleBatch(rows, keys, times, values, rejects, in_pieces)
 
     def _leaves(self, points: list[Any]) -> tuple[list[SeriesKey], list[Any], list[Any]]:
         """Series keys, times and values of the points, as Python lists."""

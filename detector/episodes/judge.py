@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from detector.batches import (
     Transition,
     TransitionState,
 )
-from detector.columns import Columns, fields_of, rows_of
+from detector.columns import Columns, Deferred, fields_of, gathered, rows_of, scattered
 from detector.episodes.kernel import emit, judge_rows
 from detector.episodes.policies import Policy
 from detector.episodes.records import (
@@ -130,16 +131,16 @@ class EpisodeJudge:
         self._count(transitions)
         return transitions
 
-    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
-        """State of these slots, one column per field."""
-        return fields_of(self._state[slots])
+    def columns(self, slots: IntArray) -> Deferred:
+        """A copy of the state of these slots, one column per field."""
+        return partial(fields_of, gathered(self._state, slots))
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
-        """Undo :meth:`columns` in a new judge with these slots reserved; raises ``SnapshotRefusedError``."""
+        """Take what :meth:`columns` gave in a new judge with these slots reserved; raises ``SnapshotRefusedError``."""
         rows = rows_of(columns, self._state.dtype, len(slots))
         if not np.isin(rows["policy"], np.arange(len(self._policies))).all():
             raise SnapshotRefusedError("the snapshot names a policy that these settings do not have")
-        self._state[slots] = rows
+        scattered(self._state, slots, rows)
         self._open_count = int(rows["open"].sum())
 
     def open_count(self) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, prefixed, taken, under
+from detector.columns import Columns, Deferred, prefixed, taken, under
 from detector.errors import SnapshotRefusedError
 from detector.learners.learner import Learner
 
@@ -35,6 +35,13 @@ class _Rows:
             self.learner.reserve(self._capacity)
         self._next += 1
         return self._next - 1
+
+    def take_first(self, count: int) -> IntArray:
+        """The first ``count`` rows, all at once, of a learner that has given out none."""
+        assert self._next == 0
+        self._next = self._capacity = count
+        self.learner.reserve(count)
+        return np.arange(count)
 
     def give_back(self, rows: IntArray) -> None:
         """Forget these rows' series and let others have the rows."""
@@ -103,24 +110,30 @@ class LearnerBank:
         """Bytes of state of all learners and of the routing itself."""
         return sum(part.learner.state_bytes() for part in self._parts) + self._owners.nbytes + self._rows.nbytes
 
-    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
+    def columns(self, slots: IntArray) -> Deferred:
         """Owner of each of these open slots, and each learner's state of its own ones in the same order."""
         owners = self._owners[slots]
-        columns: dict[str, NDArray[Any]] = {"owner": owners}
-        for index, part in enumerate(self._parts):
-            own = self._rows[slots[owners == index]]
-            columns |= prefixed(str(index), part.learner.columns(own))
-        return columns
+        parts = [part.learner.columns(self._rows[slots[owners == index]]) for index, part in enumerate(self._parts)]
+
+        def laid_out() -> Columns:
+            columns: dict[str, NDArray[Any]] = {"owner": owners}
+            for index, part in enumerate(parts):
+                columns |= prefixed(str(index), part())
+            return columns
+
+        return laid_out
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
         """Open these slots in a new bank with the state in ``columns``; raises ``SnapshotRefusedError``."""
         owners = taken(columns, "owner", np.dtype(np.int64), slots.shape)
         if not np.isin(owners, np.arange(len(self._parts))).all():
             raise SnapshotRefusedError("the snapshot names a learner that these settings do not have")
-        for slot, owner in zip(slots.tolist(), owners.tolist(), strict=True):
-            self.open(slot, owner)
+        self._reserve(int(slots.max(initial=-1)) + 1)
+        self._owners[slots] = owners
         for index, part in enumerate(self._parts):
-            part.learner.restore(self._rows[slots[owners == index]], under(str(index), columns))
+            own = slots[owners == index]
+            self._rows[own] = part.take_first(len(own))
+            part.learner.restore(self._rows[own], under(str(index), columns))
 
     def _reserve(self, capacity: int) -> None:
         size = len(self._owners)

@@ -1,11 +1,9 @@
 """What the rest of the package may expect of any learner."""
 
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import Protocol
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns
+from detector.columns import Columns, Deferred
 
 
 class Learner(Protocol):
@@ -38,8 +36,8 @@ class Learner(Protocol):
     def state_bytes(self) -> int:
         """Bytes of state that are held for all slots."""
 
-    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
-        """State of these slots as new columns, in their order; empty where a learner's state cannot be kept."""
+    def columns(self, slots: IntArray) -> Deferred:
+        """A copy of the state of these slots, in their order; no columns where a learner's state cannot be kept."""
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
-        """Undo :meth:`columns` for reserved new slots; raises ``SnapshotRefusedError`` for columns that do not fit."""
+        """Take what :meth:`columns` gave, for reserved new slots; ``SnapshotRefusedError`` where it does not fit."""

@@ -19,13 +19,14 @@ residual channels of the envelope learner; constants that differ were chosen on 
 """
 
 import math
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, fields_of, rows_of
+from detector.columns import Columns, Deferred, fields_of, gathered, rows_of, scattered
 from detector.compiled import compiled
 
 
@@ -244,10 +245,10 @@ class ResidualLearner:
         """Bytes of the state array, reserved rows included."""
         return self._state.nbytes
 
-    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
+    def columns(self, slots: IntArray) -> Deferred:
         """One column per field of the record."""
-        return fields_of(self._state[slots])
+        return partial(fields_of, gathered(self._state, slots))
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
         """Take the records of these slots from their fields."""
-        self._state[slots] = rows_of(columns, STATE, len(slots))
+        scattered(self._state, slots, rows_of(columns, STATE, len(slots)))

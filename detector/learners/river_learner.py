@@ -3,14 +3,13 @@
 import math
 import pickle
 from collections import deque
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from river import base
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns
+from detector.columns import Columns, Deferred
 from detector.errors import UsageError
 from detector.learners.calibration import Calibration, stretch
 from detector.learners.river_features import Features, FeatureSet
@@ -122,10 +121,10 @@ class RiverLearner:
         """An estimate: the pickled length of one series' objects, measured now and then, times the live series."""
         return self._live * self._series_bytes
 
-    def columns(self, slots: IntArray) -> dict[str, NDArray[Any]]:
+    def columns(self, slots: IntArray) -> Deferred:
         """Nothing: a river model is a Python object, and pickles are neither written nor read."""
         del slots
-        return {}
+        return dict
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
         """These series begin anew."""

@@ -1,15 +1,14 @@
 """Keys to slots, bounded, with least-recently-seen eviction by event time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from detector.batches import BoolArray, IntArray, SeriesIdentity, SeriesKey
-from detector.columns import Columns, taken
+from detector.columns import Columns, Deferred, taken
 from detector.errors import SnapshotRefusedError
 from detector.series.order import NEVER_MS
 
@@ -35,8 +34,8 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     unit: str | None
 
 
-def _stored(identity: SeriesIdentity) -> tuple[str, dict[str, str], str, str, str | None]:
-    return identity.name, dict(identity.labels), identity.canonical, identity.fingerprint, identity.unit
+def _stored(identity: SeriesIdentity) -> tuple[str, Mapping[str, str], str, str, str | None]:
+    return identity.name, identity.labels, identity.canonical, identity.fingerprint, identity.unit
 
 
 class Fault(NamedTuple):
@@ -155,16 +154,17 @@ class SeriesTable:
         """Slots in use, ascending."""
         return np.flatnonzero(self._live)
 
-    def columns(self) -> dict[str, NDArray[Any]]:
+    def columns(self) -> Deferred:
         """Everything but the aliases, which are found again: slots and times of live series, identities, free slots."""
         slots = self.live_slots()
-        identities = msgspec.json.encode([_Stored(*_stored(self.identity(slot))) for slot in slots.tolist()])
-        return {
-            "slots": slots,
-            "last_ms": self.last_ms[slots],
-            "identities": np.frombuffer(identities, np.uint8),
-            "free": np.array(self._free, dtype=np.int64),
-        }
+        times, free = self.last_ms[slots], np.array(self._free, dtype=np.int64)
+        identities = [self._identities[slot] for slot in slots.tolist()]
+
+        def laid_out() -> Columns:
+            stored = msgspec.json.encode([_stored(identity) for identity in identities if identity is not None])
+            return {"slots": slots, "last_ms": times, "identities": np.frombuffer(stored, np.uint8), "free": free}
+
+        return laid_out
 
     def restore(self, columns: Columns) -> IntArray:
         """Fill a new table from :meth:`columns`; returns the live slots. Raises ``SnapshotRefusedError``."""

@@ -21,7 +21,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from detector.columns import Columns
+from detector.columns import Deferred
 from detector.errors import SnapshotRefusedError
 
 MAGIC: Final = b"DETSNAP"
@@ -62,8 +62,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     columns: dict[str, NDArray[Any]]
 
 
-def encode(header: SnapshotHeader, columns: Columns) -> bytes:
+def encode(header: SnapshotHeader, state: Deferred) -> bytes:
     """Bytes of a snapshot. The header's table, sizes and version are filled in here; columns go by name."""
+    columns = state()
     ordered = {name: _portable(columns[name]) for name in sorted(columns)}
     head = msgspec.json.encode(
         msgspec.structs.replace(
@@ -123,29 +124,22 @@ def _header_and_body_start(data: bytes) -> tuple[SnapshotHeader, int]:
     return header, start + length
 
 
-def _unpacked(body: memoryview, expected_bytes: int) -> bytes:
-    """Decompress in pieces and stop where the header is exceeded, so that a small file cannot fill the memory."""
-    unpacker = zstandard.ZstdDecompressor().decompressobj()
-    pieces: list[bytes] = []
-    total = 0
+def _unpacked(body: memoryview, expected_bytes: int) -> NDArray[np.uint8]:
+    """Decompress into one buffer of the size that the header says, and refuse a body of any other size."""
+    buffer = np.empty(expected_bytes + 1, np.uint8)  # memory is committed as it is written, not by what a header claims
+    room, filled = buffer.data, 0
+    reader = zstandard.ZstdDecompressor().stream_reader(body)
     try:
-        for start in range(0, len(body), PIECE_BYTES):
-            pieces.append(unpacker.decompress(body[start : start + PIECE_BYTES]))
-            total += len(pieces[-1])
-            if total > expected_bytes:
-                break
+        while filled < len(buffer) and (count := reader.readinto(room[filled:])):
+            filled += count
     except zstandard.ZstdError as error:
         raise SnapshotRefusedError(f"the snapshot's body cannot be decompressed: {error}") from error
-    if total != expected_bytes:
+    if filled != expected_bytes:
         raise SnapshotRefusedError(f"the snapshot's body does not have the {expected_bytes} bytes that its header says")
-    return b"".join(pieces)
+    return buffer[:expected_bytes]
 
 
-PIECE_BYTES: Final = 2**16
-"""Compressed bytes at a time. zstd expands a piece at most some thousandfold, so the overshoot is bounded, too."""
-
-
-def _cut(header: SnapshotHeader, body: bytes) -> dict[str, NDArray[Any]]:
+def _cut(header: SnapshotHeader, body: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     columns: dict[str, NDArray[Any]] = {}
     position = 0
     for name, kind, shape in header.columns:
@@ -153,7 +147,7 @@ def _cut(header: SnapshotHeader, body: bytes) -> dict[str, NDArray[Any]]:
         count = math.prod(shape)
         if min(shape, default=0) < 0 or position + count * dtype.itemsize > len(body):
             raise SnapshotRefusedError(f"the snapshot's column {name} does not fit into its body")
-        columns[name] = np.frombuffer(body, dtype, count, position).reshape(shape)
+        columns[name] = np.frombuffer(body.data, dtype, count, position).reshape(shape)
         position += count * dtype.itemsize
     if position != len(body):
         raise SnapshotRefusedError("the snapshot's body holds more than its columns")

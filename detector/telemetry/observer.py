@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 from structlog.typing import FilteringBoundLogger
 
-from detector.batches import TIMESTAMP_UNKNOWN
+from detector.batches import STAGES, TIMESTAMP_UNKNOWN
 from detector.ports import TopicPartition
 from detector.telemetry.logs import RareWarnings
 from detector.telemetry.metric import PARTITION
@@ -69,7 +69,8 @@ class _PartitionMetrics:
         self.state_bytes = gauge("detector_state_held_bytes")
         self.delay: Histogram = metrics.histogram("detector_event_delayed_seconds").labels(partition.topic)
         self._rejected = metrics.counter("detector_records_rejected_total")
-        self._stages = metrics.counter("detector_stage_spent_seconds_total")
+        stages = metrics.counter("detector_stage_spent_seconds_total")
+        self._stages = {stage: stages.labels(*labels, stage) for stage in STAGES}
         dropped = metrics.counter("detector_samples_dropped_total")
         self._dropped = {reason: dropped.labels(*labels, reason) for reason in ("late", "repeated")}
         episodes = metrics.counter("detector_episodes_changed_total")
@@ -99,7 +100,7 @@ class _PartitionMetrics:
         for reason, count in Tally(reject.reason for reject in report.output.rejects).items():
             self._rejected.labels(*self._labels, reason).inc(count)
         for stage, seconds in report.output.stage_seconds.items():
-            self._stages.labels(*self._labels, stage).inc(max(seconds, 0.0))
+            self._stages[stage].inc(max(seconds, 0.0))
         self._measure(report)
 
     def _measure(self, report: BatchReport) -> None:

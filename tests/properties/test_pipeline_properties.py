@@ -55,8 +55,8 @@ def told(subject: PartitionPipeline, values: Sequence[bytes], sizes: Sequence[in
                     scored.series, scored.times_ms, scored.scores.score, scored.scores.upper, strict=True
                 )
             ]
-    # Aliases are a cache; how often it overflows may depend on the cut, and nothing else may show it.
-    counted = set(BatchCounts.__slots__) - {"aliases_cleared"}
+    # How often the cache of aliases overflows and whole batches can be decoded may depend on the cut, and nothing else.
+    counted = set(BatchCounts.__slots__) - {"aliases_cleared", "decoder_fallbacks"}
     return events, rejects, scores, {name: getattr(totals, name) for name in counted}
 
 

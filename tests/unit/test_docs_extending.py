@@ -271,7 +271,7 @@ class TestTheLearner:
         whole, head, tail = (ScoreColumns.empty(size) for size in (600, 200, 400))
         undisturbed.score(stream.slots, stream.times_ms, stream.values, whole)
         first.score(stream.slots[:200], stream.times_ms[:200], stream.values[:200], head)
-        second.restore(slots, first.columns(slots))
+        second.restore(slots, first.columns(slots)())
         second.score(stream.slots[200:], stream.times_ms[200:], stream.values[200:], tail)
         assert bits(head) == bits(whole, slice(0, 200))
         assert bits(tail) == bits(whole, slice(200, None))

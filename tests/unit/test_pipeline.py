@@ -69,6 +69,11 @@ class TestAccounting:
         ]
         assert output.counts.scored == 1
 
+    def test_a_batch_that_is_decoded_in_pieces_is_counted(self) -> None:
+        good = [record("m", START_S + turn, 1) for turn in range(3)]
+        assert pipeline().process(batch_of(good)).counts.decoder_fallbacks == 0
+        assert pipeline().process(batch_of([*good, b"garbage"])).counts.decoder_fallbacks == 1
+
     def test_the_next_offset_follows_the_last_record_even_over_gaps(self) -> None:
         batch = batch_of([record("m", START_S, 1)], first_offset=41)
         assert pipeline().process(batch).next_offset == 42

@@ -36,9 +36,12 @@ POINTER: Final = Pointer(7, 3, 1_234_567, 4_000_000_000, 99, 5, "79e48d9771fcc11
 
 
 def example() -> bytes:
-    return encode(
-        HEADER, {"b": np.arange(6, dtype=np.int64).reshape(2, 3), "a": np.array([0.5, np.nan]), "e": np.zeros(0)}
-    )
+    columns = {
+        "b": np.arange(6, dtype=np.int64).reshape(2, 3),
+        "a": np.array([0.5, np.nan]),
+        "e": np.zeros(0),
+    }
+    return encode(HEADER, lambda: columns)
 
 
 def forged(header: dict[str, object]) -> bytes:
