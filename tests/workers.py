@@ -5,9 +5,9 @@ from concurrent.futures import Executor, Future
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detector.batches import BatchCounts, Event, Output, RecordBatch, Reject
+from detector.columns import Deferred
 from detector.io import MemoryBroker, MemorySink, MemorySnapshotStore, MemorySource, StoredRecord
 from detector.ports import TopicPartition
 from detector.state import Snapshot, SnapshotHeader
@@ -68,7 +68,7 @@ class CountingPipeline:
     def config_hash(self) -> str:
         return f"every-{self._every}"
 
-    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
+    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, Deferred]:
         header = SnapshotHeader(
             config_hash=self.config_hash,
             cluster=cluster,
@@ -79,7 +79,8 @@ class CountingPipeline:
             series_count=self.series_count,
             open_episodes=0,
         )
-        return header, {"seen": np.array([self._seen])}
+        columns = {"seen": np.array([self._seen])}
+        return header, lambda: columns
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         assert snapshot.header.cluster == cluster

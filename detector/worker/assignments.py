@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Any, Final, Protocol
-
-from numpy.typing import NDArray
+from typing import Final, Protocol
 
 from detector.batches import Output, RecordBatch
+from detector.columns import Deferred
 from detector.ports import Committed, TopicPartition
 from detector.state import Pointer, Snapshot, SnapshotHeader, format_pointer
 from detector.worker.dead_letters import RejectGuard
@@ -24,7 +23,7 @@ class ProcessingPipeline(Pipeline, Protocol):
     def process(self, batch: RecordBatch) -> Output:
         """Everything that comes of the next records of the partition."""
 
-    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
+    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, Deferred]:
         """Copy the state after all records before ``offset``."""
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:

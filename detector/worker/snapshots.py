@@ -8,12 +8,11 @@
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from numpy.typing import NDArray
-
+from detector.columns import Deferred
 from detector.errors import SnapshotNotWrittenError
 from detector.ports import Clock, SnapshotStore, TopicPartition
 from detector.state import Pointer, SnapshotHeader, chunks_of, encode
@@ -33,11 +32,11 @@ def write(
     store: SnapshotStore,
     place: TopicPartition,
     header: SnapshotHeader,
-    columns: Mapping[str, NDArray[Any]],
+    columns: Deferred,
     generation: int,
 ) -> Pointer:
     """Encode and write one snapshot; runs beside the loop. Raises ``SnapshotNotWrittenError``."""
-    data = encode(header, dict(columns))
+    data = encode(header, columns)
     chunks = chunks_of(data)
     pointer = Pointer(
         first_offset=0,
