@@ -79,8 +79,8 @@ class CountingPipeline:
             series_count=self.series_count,
             open_episodes=0,
         )
-        seen = np.array([self._seen])
-        return header, lambda: {"seen": seen}
+        columns = {"seen": np.array([self._seen])}
+        return header, lambda: columns
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         assert snapshot.header.cluster == cluster

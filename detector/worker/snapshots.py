@@ -1,7 +1,7 @@
 """Snapshots of the partitions' states, taken while records flow.
 
 1. A partition is due every ``interval_s``, if it has processed anything since its last snapshot.
-2. The loop copies its state; one thread beside it lays it out, encodes it and writes the chunks.
+2. The loop copies its columns; one thread beside it encodes them and writes the chunks.
 3. When all chunks are acknowledged the pointer to them goes with the next commit.
 4. Only when that commit is confirmed may the next snapshot begin: it takes the place of the one before, and the pointer
    that the broker holds always names a snapshot that is whole.
@@ -32,11 +32,11 @@ def write(
     store: SnapshotStore,
     place: TopicPartition,
     header: SnapshotHeader,
-    state: Deferred,
+    columns: Deferred,
     generation: int,
 ) -> Pointer:
     """Encode and write one snapshot; runs beside the loop. Raises ``SnapshotNotWrittenError``."""
-    data = encode(header, state)
+    data = encode(header, columns)
     chunks = chunks_of(data)
     pointer = Pointer(
         first_offset=0,
@@ -110,9 +110,9 @@ class SnapshotTaker:
         assert partition.pointer is not None
         began_s = self._clock.monotonic_s()
         partition.snapshot_due_s = began_s + self._limits.interval_s
-        header, state = partition.pipeline.snapshot(offset=partition.processed, cluster=partition.cluster)
+        header, columns = partition.pipeline.snapshot(offset=partition.processed, cluster=partition.cluster)
         generation = partition.pointer.generation + 1
-        writing = self._executor.submit(write, self._store, partition.place, header, state, generation)
+        writing = self._executor.submit(write, self._store, partition.place, header, columns, generation)
         self._job = _Job(partition, writing, began_s)
 
     def _end(self, timeout_s: float) -> bool:

@@ -307,3 +307,29 @@ class TestHealth:
         health = Health(lambda: 0.0, 1.0, lambda: True)
         with pytest.raises(UsageError, match="cannot listen there"):
             HealthServer("127.0.0.1", server.port, CollectorRegistry(), health)
+
+
+class TestKeptModels:
+    def test_snapshots_restores_replays_and_losses_are_counted(self, telemetry: Telemetry) -> None:
+        telemetry.observer.snapshot_written(PLACE, 4096, 0.5)
+        telemetry.observer.snapshot_failed(PLACE, "no leader")
+        telemetry.observer.restored(PLACE, 0.25, 10, 30)
+        telemetry.observer.restore_postponed(PLACE, "no answer")
+        telemetry.observer.replayed(PLACE, 20)
+        telemetry.observer.state_lost(PLACE, "other settings")
+        assert telemetry.value("detector_snapshots_written_total", **LABELS) == 1
+        assert telemetry.value("detector_snapshots_failed_total", **LABELS) == 1
+        assert telemetry.value("detector_snapshot_written_bytes", **LABELS) == 4096
+        assert telemetry.value("detector_snapshot_written_seconds_sum") == 0.5
+        assert telemetry.value("detector_partition_restored_seconds_sum") == 0.25
+        assert telemetry.value("detector_records_replayed_total", **LABELS) == 20
+        assert telemetry.value("detector_states_lost_total", **LABELS) == 1
+
+    def test_what_an_operator_should_see_is_logged_with_its_reason(self, telemetry: Telemetry) -> None:
+        telemetry.observer.snapshot_failed(PLACE, "no leader")
+        telemetry.observer.state_lost(PLACE, "other settings")
+        lines = [(line["level"], line["event"], line["partition"], line["reason"]) for line in telemetry.lines()]
+        assert lines == [
+            ("warning", "snapshot_failed", "metrics[3]", "no leader"),
+            ("warning", "state_lost", "metrics[3]", "other settings"),
+        ]
