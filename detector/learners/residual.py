@@ -14,9 +14,9 @@ The share of the peak keeps that quotient below 1 / (EDGE * PEAK_SHARE) = 167, s
 for differences; what lies beyond the edge grows with the logarithm as well (:func:`open_ended`), so that nothing ties.
 State is float64 throughout: levels near 1e12 keep their digits and no unit has to be carried along.
 
-Source: smoothed level and seasonal index after Holt (1957) and Winters (1960), updates clipped at the band after Gelper,
-Fried and Croux (2010), "Robust forecasting with exponential and Holt-Winters smoothing", Journal of Forecasting 29;
-constants were chosen on labelled operations data (docs/decisions/0006-residual-learner.md).
+Source: smoothed level and seasonal index after Holt (1957) and Winters (1960), updates clipped at the band after
+Gelper, Fried and Croux (2010), "Robust forecasting with exponential and Holt-Winters smoothing", Journal of
+Forecasting 29; constants were chosen on labelled operations data (docs/decisions/0006-residual-learner.md).
 """
 
 import math
