@@ -67,16 +67,17 @@ def test_killed_again_and_again_it_says_what_a_calm_run_says(kafka: Broker, tmp_
     settings = stage.settings(**KEEPING)
     chance = random.Random(1)
     streams = [stream(seed) for seed in range(PARTITIONS)]
-    feeding = True
+    kills = 0
 
     def feed() -> None:
-        """A little every moment, so that every kill comes in the middle of something; the rest at the end."""
+        """A little every moment and a share of the stream per life, so that every life has something to do."""
         size, start = 60, 0
         while start < len(streams[0]):
-            for partition, values in enumerate(streams):
-                stage.write(values[start : start + size], partition=partition)
-            start += size
-            time.sleep(0.1 if feeding else 0)
+            if start * (KILLS + 1) < (kills + 1) * len(streams[0]):
+                for partition, values in enumerate(streams):
+                    stage.write(values[start : start + size], partition=partition)
+                start += size
+            time.sleep(0.1 if kills < KILLS else 0)
 
     feeder = Thread(target=feed, daemon=True)
     feeder.start()
@@ -88,15 +89,13 @@ def test_killed_again_and_again_it_says_what_a_calm_run_says(kafka: Broker, tmp_
             assert worker.runs(), worker.output()
             worker.killed()
             restored += replays(worker)
-    fed_alive = feeder.is_alive()
-    feeding = False
+        kills += 1
     feeder.join()
     with WorkerRun(settings) as worker:
         stage.until_committed(worker)
         assert worker.stopped() == 0
         restored += replays(worker)
         assert not worker.log("state_lost")
-    assert fed_alive, "the kills came while records were flowing"
     assert len([start for start, _ in restored if start > 0]) >= KILLS / 2, "snapshots were used"
     assert any(start < until for start, until in restored), "something was replayed"
     calm = calm_events(stage)
