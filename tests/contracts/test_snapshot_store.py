@@ -6,15 +6,17 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 import pytest
 
-from detector.errors import SnapshotNotWrittenError, SnapshotRefusedError, SourceFailedError
+from detector.errors import SnapshotNotWrittenError, SnapshotRefusedError, SourceFailedError, StateUnavailableError
 from detector.io import KafkaConnection, KafkaSnapshotStore, MemoryBroker, MemorySnapshotStore, TopicPlan, Topics
 from detector.ports import SnapshotStore, TopicPartition
 from detector.state import Pointer
 from tests.kafka.broker import Broker
+from tests.kafka.workers import until
 
 NUMBERS: Final = itertools.count()
 PLACE: Final = TopicPartition("input", 1)
@@ -69,6 +71,19 @@ class KafkaWorld(World):
         )
         plan = TopicPlan(self.topic, partitions=3, replicas=1, settings={"cleanup.policy": "compact"})
         assert [finding.kind for finding in Topics(self.connection).create([plan])] == ["created"]
+        for partition in range(3):
+            until(partial(self._answers, TopicPartition(PLACE.topic, partition)), "a new topic has leaders")
+
+    def _answers(self, place: TopicPartition) -> bool:
+        """Ask as the worker does, which takes a broker without an answer for one to be asked again."""
+        store = self.new_store("probe", self.topic)
+        try:
+            store.scan(place)
+        except StateUnavailableError:
+            return False
+        finally:
+            store.close()
+        return True
 
     def new_store(self, group: str, topic: str) -> SnapshotStore:
         return KafkaSnapshotStore(self.connection, topic=topic, group_id=group)
