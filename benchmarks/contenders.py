@@ -115,6 +115,7 @@ def worker(bootstrap: str, topic: str, meter: Meter) -> dict[str, object]:
             "kafka": {"bootstrap_servers": [bootstrap], "topics": [topic], "group_id": f"bench-{uuid.uuid4()}"},
             "output": {"prefix": prefix},
             "state": {"enabled": False},  # what is compared keeps nothing over restarts either
+            "delivery": {"mode": "at_least_once"},
             "telemetry": {"http_port": 0, "http_host": "127.0.0.1", "log_level": "warning"},
         }
     )

@@ -67,6 +67,25 @@ class CommitPostponedError(StopWorkerError):
     """
 
 
+class OutcomeUnknownError(StopWorkerError):
+    """A transaction's commit got no answer in time: what it held is delivered, or not; only a new start can tell.
+
+    Operator: nothing while it is rare, the next start reads the truth; otherwise look at the transaction coordinator.
+    """
+
+
+class TransactionAbortedError(DetectorError):
+    """Nothing sent since the last commit will be seen; the partitions are restored to it and go on from there.
+
+    ``too_large`` names the topic that refused a message for its size. Operator: nothing while it is rare; otherwise the
+    message carries the broker's words.
+    """
+
+    def __init__(self, reason: str, *, too_large: str | None = None) -> None:
+        super().__init__(reason)
+        self.too_large = too_large
+
+
 class StateLostError(StopWorkerError):
     """A partition's models are gone and ``state.on_state_loss`` is ``fail``.
 
@@ -78,13 +97,6 @@ class StateUnavailableError(DetectorError):
     """The brokers gave no answer about snapshots or the input's beginning; the same is asked again.
 
     Operator: nothing while it is rare; otherwise look at the brokers and at the ACLs of the state topic.
-    """
-
-
-class SnapshotNotWrittenError(DetectorError):
-    """A snapshot was given up; the one before it stays in force, and the next is tried after the interval.
-
-    Operator: nothing while it is rare; otherwise the message carries the broker's words (ACLs, size, replicas).
     """
 
 

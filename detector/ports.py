@@ -4,7 +4,7 @@
 runs against every implementation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from detector.batches import RecordBatch
@@ -19,12 +19,25 @@ class TopicPartition(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One outgoing message."""
+    """One outgoing message; without a ``partition`` its key decides where it goes."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    partition: int | None = None
+
+
+class Receipt(NamedTuple):
+    """What became of one message: its ``offset``, or None with the broker's words in ``reason``."""
+
+    offset: int | None
+    reason: str = ""
+
+
+ReceiptListener = Callable[[Receipt], None]
+GroupMember = bytes
+"""What a broker knows a member of a group by at one moment; only the source and the sink of one kind understand it."""
 
 
 class Committed(NamedTuple):
@@ -84,6 +97,15 @@ class Source(Protocol):
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit next offsets, waiting for the broker's answer. Raises ``StopWorkerError`` where it cannot be known."""
 
+    def committed(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed]:
+        """What the group has committed, once no transaction about it is open; may wait, and on any thread.
+
+        Raises ``StateUnavailableError`` without an answer.
+        """
+
+    def member(self) -> GroupMember:
+        """Who we are to the group at this moment. Raises ``TransactionAbortedError`` while we are nobody."""
+
     def lags(self) -> Mapping[TopicPartition, int]:
         """Records behind the end of each owned partition, as last heard from the broker; absent where unknown."""
 
@@ -94,8 +116,11 @@ class Source(Protocol):
 class Sink(Protocol):
     """Where messages go."""
 
-    def send(self, message: Message) -> None:
-        """Hand over one message without waiting. Raises ``DeliveryFailedError`` once any earlier one has failed."""
+    def send(self, message: Message, on_receipt: ReceiptListener | None = None) -> None:
+        """Hand over one message without waiting. Raises ``DeliveryFailedError`` once any earlier one has failed.
+
+        With ``on_receipt`` (called inside a later call of the sink) its failure is the caller's business alone.
+        """
 
     def pending(self) -> int:
         """Messages handed over and not yet acknowledged by the broker."""
@@ -110,8 +135,33 @@ class Sink(Protocol):
         """Release every resource; does not wait for what is pending (flush first)."""
 
 
+class TransactionalSink(Sink, Protocol):
+    """A sink whose messages are seen together with the offsets that they came from, or never.
+
+    The first message after :meth:`begin` or :meth:`commit` opens a transaction. Every call but ``begin``, ``abort`` and
+    ``close`` raises ``TransactionAbortedError`` once the open one cannot be committed any more, also for a message with
+    a receipt; then ``abort`` and ``begin`` come next.
+    """
+
+    def begin(self, timeout_s: float) -> bool:
+        """Make ready for messages, ending whatever an earlier life left open; false without an answer in time.
+
+        Raises ``StopWorkerError`` where the brokers refuse, or cannot keep what a transaction promises.
+        """
+
+    def commit(self, offsets: Mapping[TopicPartition, Committed], member: GroupMember) -> None:
+        """Commit everything sent since the last time, with ``offsets`` of the group that ``member`` belongs to.
+
+        Raises ``TransactionAbortedError`` when nothing of it was committed, and ``OutcomeUnknownError`` when no answer
+        came.
+        """
+
+    def abort(self) -> None:
+        """Give up everything sent since the last commit; waits a moment, and fails never."""
+
+
 class SnapshotStore(Protocol):
-    """Where snapshots of partitions' states lie. Every call may wait; ``write`` has a thread of its own.
+    """Where snapshots of partitions' states lie. Every call but ``messages`` may wait.
 
     A snapshot's chunks are kept under the parity of its generation: writing one never harms the one before it.
     """
@@ -119,11 +169,8 @@ class SnapshotStore(Protocol):
     def prepare(self, partition: TopicPartition) -> str:
         """Id of the cluster. Raises ``StopWorkerError`` with the remedy where ``partition`` has no room here."""
 
-    def write(self, partition: TopicPartition, pointer: Pointer, chunks: Sequence[bytes]) -> Pointer:
-        """Write a snapshot and give ``pointer`` with its place in it, once all of it is acknowledged in one run.
-
-        Raises ``SnapshotNotWrittenError``; then what was written of it is never found.
-        """
+    def messages(self, partition: TopicPartition, pointer: Pointer, chunks: Sequence[bytes]) -> Sequence[Message]:
+        """What has to be sent, in this order, to write a snapshot; receipts then tell ``pointer`` its place."""
 
     def read(self, partition: TopicPartition, pointer: Pointer) -> bytes:
         """Give the snapshot, with size and checksum as the pointer says.

@@ -5,6 +5,7 @@ Models of the settings stop here; what goes further are plain values.
 
 import inspect
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,9 @@ from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
+from detector.io.kafka_transactions import KafkaTransactionalSink
 from detector.io.topics import TopicPlan
+from detector.io.transaction_probe import TransactionProbe
 from detector.learners import LEARNERS, Learner, LearnerBank, RiverSpec
 from detector.pipeline import PartitionPipeline
 from detector.ports import TopicPartition
@@ -40,7 +43,18 @@ from detector.settings import (
     config_hash,
 )
 from detector.telemetry import Health, HealthServer, Metrics, TelemetryObserver
-from detector.worker import OutputListener, OutputTopics, StateKeeping, StateLimits, SystemClock, Worker, WorkerLimits
+from detector.worker import (
+    AtLeastOnce,
+    Delivery,
+    ExactlyOnce,
+    OutputListener,
+    OutputTopics,
+    StateKeeping,
+    StateLimits,
+    SystemClock,
+    Worker,
+    WorkerLimits,
+)
 
 AUTO_MODEL: Final = "auto"
 AUTO_LEARNER: Final = "residual"
@@ -306,11 +320,13 @@ def build_worker(settings: Settings, *, on_output: OutputListener | None = None)
     """Assemble everything that `detector run` needs. Raises ``UsageError``; brokers need not be up."""
     pipelines = PipelineFactory(settings)
     connection, group = connection_of(settings.kafka), group_of(settings.kafka)
-    clock, metrics, sink = SystemClock(), Metrics.of_process(), KafkaSink(connection)
+    clock, metrics = SystemClock(), Metrics.of_process()
     keeping = state_keeping(settings, connection)
+    source = KafkaSource(connection, group)
+    delivery = delivery_of(settings, connection, source)
     worker = Worker(
-        source=KafkaSource(connection, group),
-        sink=sink,
+        source=source,
+        delivery=delivery,
         pipeline_factory=pipelines,
         topics=output_topics_of(settings),
         limits=limits_of(settings),
@@ -327,12 +343,31 @@ def build_worker(settings: Settings, *, on_output: OutputListener | None = None)
     metrics.gauge("detector_loop_turned_age_seconds").set_function(worker.alive_age_s)
     metrics.gauge("detector_worker_ready").set_function(lambda: worker.ready)
     metrics.gauge("detector_partitions_restoring").set_function(lambda: worker.restoring_count)
-    metrics.gauge("detector_messages_pending").set_function(sink.pending)
+    metrics.gauge("detector_messages_pending").set_function(delivery.sink.pending)
     metrics.gauge("detector_build_info").labels(__version__, config_hash(settings)).set(1)
     telemetry = settings.telemetry
     health = Health(worker.alive_age_s, telemetry.alive_age_max_s, lambda: worker.ready)
     http = HealthServer(telemetry.http_host, telemetry.http_port, metrics.registry, health)
     return WorkerProcess(worker, metrics, http)
+
+
+def delivery_of(settings: Settings, connection: KafkaConnection, source: KafkaSource) -> Delivery:
+    """Give the kind of delivery that the settings ask for; transactions are probed before the first is used."""
+    if settings.delivery.mode == "at_least_once":
+        return AtLeastOnce(source, KafkaSink(connection))
+    if not settings.state.enabled:
+        raise UsageError(
+            "settings: delivery.mode: exactly_once needs state.enabled: true, since what an aborted transaction held "
+            "is computed again from the state before it; or set delivery.mode: at_least_once"
+        )
+    transactional_id = settings.kafka.transactional_id or f"{settings.output.prefix}-{socket.gethostname()}"
+    probe = TransactionProbe(
+        connection,
+        topic=settings.output.state_topic,
+        group_id=f"{settings.kafka.group_id}-probe",
+        name=transactional_id,
+    )
+    return ExactlyOnce(source, KafkaTransactionalSink(connection, transactional_id=transactional_id, probe=probe))
 
 
 def state_keeping(settings: Settings, connection: KafkaConnection) -> StateKeeping | None:

@@ -12,6 +12,7 @@ from detector.io import MemoryBroker, MemorySink, MemorySnapshotStore, MemorySou
 from detector.ports import TopicPartition
 from detector.state import Snapshot, SnapshotHeader
 from detector.worker import (
+    AtLeastOnce,
     BatchReport,
     NullObserver,
     OutputListener,
@@ -132,6 +133,9 @@ class RecordingObserver(NullObserver):
 
     def commit_postponed(self, reason: str) -> None:
         self.facts.append(("commit_postponed", reason))
+
+    def transaction_aborted(self, reason: str, partitions: int) -> None:
+        self.facts.append(("transaction_aborted", reason, partitions))
 
     def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:
         self.lags = lags
@@ -260,7 +264,7 @@ class Bench:
         self.writing, self.reading = LazyExecutor(at_once=at_once), LazyExecutor(at_once=at_once)
         self.worker = Worker(
             source=self.source,
-            sink=self.sink,
+            delivery=AtLeastOnce(self.source, self.sink),
             pipeline_factory=pipeline_factory,
             topics=TOPICS,
             limits=limits or WorkerLimits(),

@@ -25,7 +25,14 @@ from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_source import KafkaSource
 from detector.ports import Message, TopicPartition
-from detector.settings import KafkaSettings, PolicySettings, Settings, StateSettings, TelemetrySettings
+from detector.settings import (
+    DeliverySettings,
+    KafkaSettings,
+    PolicySettings,
+    Settings,
+    StateSettings,
+    TelemetrySettings,
+)
 from detector.telemetry import configure_logs
 from detector.wiring import WorkerProcess, build_worker, connection_of, warm_up
 
@@ -111,6 +118,7 @@ def _settings(bootstrap_servers: str, policies: tuple[PolicySettings, ...]) -> S
         kafka=KafkaSettings(bootstrap_servers=(bootstrap_servers,), topics=(INPUT_TOPIC,), librdkafka={"log_level": 0}),
         policies=policies,
         state=StateSettings(enabled=False),  # the broker and its topics end with the demo
+        delivery=DeliverySettings(mode="at_least_once"),  # an embedded broker keeps no transactions
         telemetry=TelemetrySettings(http_host="127.0.0.1", http_port=0),
     )
 

@@ -10,6 +10,7 @@ from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
+from detector.io.kafka_transactions import KafkaTransactionalSink
 from detector.io.memory import MemoryBroker, MemorySink, MemorySource, StoredRecord
 from detector.io.memory_snapshots import MemorySnapshotStore
 from detector.io.topics import TopicFinding, TopicPlan, Topics
@@ -21,6 +22,7 @@ __all__ = [
     "KafkaSink",
     "KafkaSnapshotStore",
     "KafkaSource",
+    "KafkaTransactionalSink",
     "MemoryBroker",
     "MemorySink",
     "MemorySnapshotStore",

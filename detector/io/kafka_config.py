@@ -26,7 +26,8 @@ OWNED_OPTIONS: Final[Mapping[str, str]] = {
     "enable.idempotence": "events are delivered once per try and in order",
     "acks": "an event counts as delivered when all in-sync replicas have it",
     "request.required.acks": "an event counts as delivered when all in-sync replicas have it",
-    "transactional.id": "the kind of delivery is not an option of the client",
+    "transactional.id": "set kafka.transactional_id",
+    "transaction.timeout.ms": "it belongs together with the time-outs of commits and messages",
     "delivery.report.only.error": "every delivery report is needed before its offset is committed",
 }
 """Options that may not be passed through, each with its reason or remedy."""
@@ -66,6 +67,16 @@ PRODUCER_DEFAULTS: Final[Options] = {
     "message.max.bytes": 16_777_216,
 }
 
+TRANSACTION_TIMEOUT_MS: Final = 20_000
+"""After which the broker aborts an open transaction: what readers wait for at most when a worker dies without a
+successor of its name. Brokers refuse more than ``transaction.max.timeout.ms`` (15 minutes)."""
+
+TRANSACTION_DEFAULTS: Final[Options] = {
+    **PRODUCER_DEFAULTS,
+    # A message that takes longer than its transaction is lost with it; better to know before the broker does.
+    "message.timeout.ms": 15_000,
+}
+
 BROKER_SIDE_OPTIONS: Final = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")
 """Decided by the broker under ``group.protocol=consumer`` (KIP-848), where the client refuses them."""
 
@@ -98,8 +109,16 @@ class KafkaConnection:
             **DEFAULTS,
             **PRODUCER_DEFAULTS,
             **self._own_options(),
-            **_passed_through(self.librdkafka),
-            **_passed_through(self.librdkafka_producer),
+            **self._passed_to_producer(),
+        }
+
+    def transaction_options(self, transactional_id: str) -> dict[str, Option]:
+        """Options of a transactional producer."""
+        return {
+            **self.producer_options(),
+            **{name: value for name, value in TRANSACTION_DEFAULTS.items() if name not in self._passed_to_producer()},
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         }
 
     def consumer_options(self, group: "ConsumerGroup") -> dict[str, Option]:
@@ -110,6 +129,9 @@ class KafkaConnection:
             for name in BROKER_SIDE_OPTIONS:
                 del options[name]
         return {**options, **passed}
+
+    def _passed_to_producer(self) -> Options:
+        return {**_passed_through(self.librdkafka), **_passed_through(self.librdkafka_producer)}
 
     def _own_options(self) -> dict[str, Option]:
         options: dict[str, Option | None] = {

@@ -4,7 +4,11 @@
 help: raise with the broker's words. A code that stands in no table waits where the client calls it retriable and stops
 otherwise; a fatal error always stops.
 
-Source: librdkafka INTRODUCTION.md, "Error handling"; rdkafka.h, rd_kafka_resp_err_t.
+Transactions know one more: ``ABORT`` gives up what the transaction holds and goes on from the last commit, with a new
+producer. A fatal error is one of the client, not of the process: after some a new producer may go on, too.
+
+Source: librdkafka INTRODUCTION.md, "Error handling" and "Transactional producer"; rdkafka.h, rd_kafka_resp_err_t;
+KIP-98, KIP-447 and KIP-890 for what brokers mean by their codes.
 """
 
 # ruff: noqa: SLF001  # the client's own error codes are written with a leading underscore
@@ -22,6 +26,7 @@ class Reaction(Enum):
 
     WAIT = "wait"
     STOP = "stop"
+    ABORT = "abort"
 
 
 TRANSPORT: Final[frozenset[int]] = frozenset(
@@ -86,6 +91,43 @@ ON_DELIVERY: Final = _table(TRANSPORT)
 
 ON_COMMIT: Final = _table(TRANSPORT | REBALANCING)
 """Errors of a commit: WAIT means that a later commit may cover the same records."""
+
+
+IN_TRANSACTION: Final[Mapping[int, Reaction]] = {
+    **dict.fromkeys(REFUSED, Reaction.STOP),
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Reaction.STOP,
+    # Somebody else has our transactional id, or our transaction took too long: who goes on would fence the other again.
+    KafkaError._FENCED: Reaction.STOP,
+    KafkaError.INVALID_PRODUCER_EPOCH: Reaction.STOP,
+    KafkaError.PRODUCER_FENCED: Reaction.STOP,
+    # The coordinator or a leader has forgotten us, or counts otherwise: a new producer begins a new count.
+    KafkaError.INVALID_TXN_STATE: Reaction.ABORT,
+    KafkaError.INVALID_PRODUCER_ID_MAPPING: Reaction.ABORT,
+    KafkaError.UNKNOWN_PRODUCER_ID: Reaction.ABORT,
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER: Reaction.ABORT,
+    KafkaError.MSG_SIZE_TOO_LARGE: Reaction.ABORT,
+    # The group has moved on, and with it the partitions.
+    **dict.fromkeys(REBALANCING, Reaction.ABORT),
+}
+"""Errors of a transactional producer that mean more, or less, than their flags say."""
+
+
+def reaction_in_transaction(error: KafkaError) -> Reaction:
+    """What ``error`` of a transactional call asks for: by the table, else by its flags; WAIT: the same call again."""
+    known = IN_TRANSACTION.get(error.code())
+    if known is not None:
+        return known
+    if error.fatal():
+        return Reaction.STOP
+    if error.txn_requires_abort():
+        return Reaction.ABORT
+    return Reaction.WAIT if error.retriable() else Reaction.STOP
+
+
+def reaction_to_undelivered(error: KafkaError) -> Reaction:
+    """What a message that failed in a transaction asks for: its report has no flags, and the transaction is lost."""
+    known = IN_TRANSACTION.get(error.code(), Reaction.ABORT)
+    return Reaction.STOP if error.code() == KafkaError._FATAL else known
 
 
 def reaction_to(error: KafkaError, table: Mapping[int, Reaction]) -> Reaction:

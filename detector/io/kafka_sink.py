@@ -7,6 +7,8 @@ topic, too large) is reported by the client at once or within ``topic.metadata.p
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -16,12 +18,15 @@ from detector.errors import DeliveryFailedError, UsageError
 from detector.io.kafka_columns import RawMessage
 from detector.io.kafka_config import KafkaConnection
 from detector.io.kafka_errors import ON_DELIVERY, Reaction, SeldomLog, reaction_to, words
-from detector.ports import Message
+from detector.ports import Message, Receipt, ReceiptListener
 
 ROOM_TIMEOUT_S: Final = 30.0
 """Wait for room in a full send queue. Back-pressure comes first; only huge messages in an outage fill it."""
 
 ROOM_POLL_S: Final = 0.1
+
+PARTITION_BY_KEY: Final = -1
+"""librdkafka's RD_KAFKA_PARTITION_UA."""
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -46,11 +51,11 @@ class KafkaSink:
         except KafkaException as error:
             raise UsageError(f"librdkafka refuses the producer's options: {words(error.args[0])}") from error
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, on_receipt: ReceiptListener | None = None) -> None:
         """Queue one message; waits only when the queue is full, for at most ``room_timeout_s``."""
         self._raise_failure()
         deadline_s: float | None = None
-        while not self._queue(message):
+        while not self._queue(message, on_receipt):
             moment_s = time.monotonic()
             deadline_s = deadline_s or moment_s + self._room_timeout_s
             if moment_s > deadline_s:
@@ -80,27 +85,21 @@ class KafkaSink:
         self._producer.purge()
         self._producer.flush(0)
 
-    def _queue(self, message: Message) -> bool:
+    def _queue(self, message: Message, on_receipt: ReceiptListener | None) -> bool:
         """Hand over to librdkafka; false when its queue is full."""
         try:
-            self._producer.produce(
-                message.topic,
-                value=message.value,
-                key=message.key,
-                headers=list(message.headers) or None,
-                on_delivery=self._on_delivery,
-            )
-        except BufferError:
-            return False
+            queued = queue_message(self._producer, message, partial(self._on_delivery, on_receipt))
         except KafkaException as error:
             self._failure = DeliveryFailedError(f"a message to {message.topic} was refused: {words(error.args[0])}")
             raise self._failure from error
-        self._pending += 1
-        return True
+        self._pending += queued
+        return queued
 
-    def _on_delivery(self, error: KafkaError | None, message: RawMessage) -> None:
+    def _on_delivery(self, on_receipt: ReceiptListener | None, error: KafkaError | None, message: RawMessage) -> None:
         self._pending -= 1
-        if error is not None and self._failure is None:
+        if on_receipt is not None:
+            on_receipt(receipt_of(error, message))
+        elif error is not None and self._failure is None:
             self._failure = DeliveryFailedError(f"a message to {message.topic()} was not delivered: {words(error)}")
 
     def _on_error(self, error: KafkaError) -> None:
@@ -113,3 +112,26 @@ class KafkaSink:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+def queue_message(
+    producer: Producer, message: Message, on_delivery: Callable[[KafkaError | None, RawMessage], None]
+) -> bool:
+    """Hand one message to librdkafka; false when its queue is full. Raises ``KafkaException``."""
+    try:
+        producer.produce(
+            message.topic,
+            value=message.value,
+            key=message.key,
+            partition=PARTITION_BY_KEY if message.partition is None else message.partition,
+            headers=list(message.headers) or None,
+            on_delivery=on_delivery,
+        )
+    except BufferError:
+        return False
+    return True
+
+
+def receipt_of(error: KafkaError | None, message: RawMessage) -> Receipt:
+    """Translate a delivery report."""
+    return Receipt(None, words(error)) if error is not None else Receipt(message.offset())

@@ -5,6 +5,7 @@ operator can cure (ACLs, unknown topics, fatal client errors) raises ``SourceFai
 """
 
 import logging
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -14,11 +15,17 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientPartition
 
 from detector.batches import RecordBatch
-from detector.errors import CommitPostponedError, SourceFailedError, StateUnavailableError, UsageError
+from detector.errors import (
+    CommitPostponedError,
+    SourceFailedError,
+    StateUnavailableError,
+    TransactionAbortedError,
+    UsageError,
+)
 from detector.io.kafka_columns import RawMessage, place_of, record_batches
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_errors import ON_COMMIT, ON_FETCH, REBALANCING, Reaction, SeldomLog, reaction_to, words
-from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, TopicPartition
+from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, GroupMember, TopicPartition
 
 COMMITTED_TIMEOUT_S: Final = 5.0
 """One wait for the committed offsets of new partitions."""
@@ -28,6 +35,9 @@ COMMITTED_TRIES: Final = 3
 
 BEGINS_TIMEOUT_S: Final = 5.0
 """One question about a partition's first offset."""
+
+METADATA_MAGIC: Final = b"CGMDv2:"
+"""How the client's group metadata begins."""
 
 COMMIT_PAUSE_S: Final = 0.1
 """Between two tries of a commit; a coordinator that moves takes some hundred milliseconds."""
@@ -148,6 +158,23 @@ class KafkaSource:
                 raise CommitPostponedError(f"offsets were not committed: {words(error)}")
             time.sleep(COMMIT_PAUSE_S)
 
+    def committed(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed]:
+        """Ask through a client of its own; the coordinator answers once pending transactions are decided."""
+        answers = self._committed([ClientPartition(*place) for place in partitions])
+        if answers is None:
+            raise StateUnavailableError("no answer about the group's committed offsets")
+        return _by_place(answers)
+
+    def member(self) -> GroupMember:
+        """Our membership as of now.
+
+        Offsets sent as nobody (no generation) would be taken without question, whoever owns the partitions meanwhile.
+        """
+        metadata: bytes = self._consumer.consumer_group_metadata()
+        if not is_member(metadata):
+            raise TransactionAbortedError("no member of the group at this moment")
+        return metadata
+
     def lags(self) -> Mapping[TopicPartition, int]:
         """High watermark of the last fetch less our position, without asking the broker."""
         lags: dict[TopicPartition, int] = {}
@@ -177,12 +204,7 @@ class KafkaSource:
             consumer.assign(starts)
         if starts and (self._held or self._failure is not None):
             consumer.pause(starts)
-        committed = {
-            TopicPartition(each.topic, each.partition): (
-                Committed(each.offset, each.metadata or "") if each.offset >= 0 else NOT_COMMITTED
-            )
-            for each in starts
-        }
+        committed = _by_place(starts)
         self._starts.update({place: each.offset for place, each in committed.items()})
         self._one_topic = len({place.topic for place in self._starts}) == 1
         self._tell().assigned(committed)
@@ -248,6 +270,26 @@ class KafkaSource:
         except KafkaException as error:
             return _error_of(error)
         return next((each.error for each in answers or () if each.error is not None), None)
+
+
+def _by_place(partitions: Sequence[ClientPartition]) -> dict[TopicPartition, Committed]:
+    return {
+        TopicPartition(each.topic, each.partition): (
+            Committed(each.offset, each.metadata or "") if each.offset >= 0 else NOT_COMMITTED
+        )
+        for each in partitions
+    }
+
+
+def is_member(metadata: bytes) -> bool:
+    """Whether the client's group metadata names a generation; a form that is not known counts as one that does.
+
+    Source: librdkafka rdkafka_cgrp.c, ``rd_kafka_consumer_group_metadata_write``: magic, generation (int32 of this
+    machine's byte order), group, member, instance.
+    """
+    if not metadata.startswith(METADATA_MAGIC):
+        return True
+    return int.from_bytes(metadata[len(METADATA_MAGIC) :][:4], sys.byteorder, signed=True) >= 0
 
 
 def _error_of(exception: KafkaException) -> KafkaError:

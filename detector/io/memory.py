@@ -11,8 +11,23 @@ from zlib import crc32
 import numpy as np
 
 from detector.batches import TIMESTAMP_UNKNOWN, Envelope, RecordBatch
-from detector.errors import CommitPostponedError, DeliveryFailedError, SourceFailedError, StateUnavailableError
-from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, Message, TopicPartition
+from detector.errors import (
+    CommitPostponedError,
+    DeliveryFailedError,
+    SourceFailedError,
+    StateUnavailableError,
+    TransactionAbortedError,
+)
+from detector.ports import (
+    NOT_COMMITTED,
+    AssignmentListener,
+    Committed,
+    GroupMember,
+    Message,
+    Receipt,
+    ReceiptListener,
+    TopicPartition,
+)
 
 OFFSET_UNKNOWN: Final = -1
 
@@ -54,18 +69,23 @@ class MemoryBroker:
         log.append(record)
         return len(log) - 1
 
-    def append_message(self, message: Message) -> None:
-        """Write a message as a producer would: partition by key, or by turns. Refuses unknown topics."""
+    def append_message(self, message: Message) -> tuple[TopicPartition, int]:
+        """Write a message as a producer would: its partition, or by key, or by turns; gives its place and offset.
+
+        Refuses unknown topics.
+        """
         count = self._partition_counts.get(message.topic)
         if count is None:
             raise DeliveryFailedError(f"a message to {message.topic} was not delivered: unknown topic")
-        if message.key is None:
+        if message.partition is not None:
+            turn = message.partition
+        elif message.key is None:
             turn = self._turns.get(message.topic, 0)
             self._turns[message.topic] = turn + 1
         else:
             turn = crc32(message.key)
         place = TopicPartition(message.topic, turn % count)
-        self.append(place, StoredRecord(message.key, message.value, message.headers))
+        return place, self.append(place, StoredRecord(message.key, message.value, message.headers))
 
     def records(self, place: TopicPartition) -> Sequence[StoredRecord]:
         """Everything in a partition."""
@@ -251,6 +271,18 @@ class MemorySource:
             raise CommitPostponedError("offsets were not committed: unknown member")
         self._group.committed.update(offsets)
 
+    def committed(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed]:
+        """What the group holds."""
+        if not self._broker.available:
+            raise StateUnavailableError("the broker is away")
+        return {place: self._group.committed.get(place, NOT_COMMITTED) for place in partitions}
+
+    def member(self) -> GroupMember:
+        """Our name in the group."""
+        if not self._group.is_member(self):
+            raise TransactionAbortedError("no member of the group at this moment")
+        return b"%d" % id(self)
+
     def lags(self) -> Mapping[TopicPartition, int]:
         """Records not yet returned, per owned partition."""
         return {place: len(self._broker.records(place)) - position for place, position in self._positions.items()}
@@ -325,14 +357,14 @@ class MemorySink:
     def __init__(self, broker: MemoryBroker, *, acknowledged_max: int | None = None) -> None:
         self.acknowledged_max = acknowledged_max
         self._broker = broker
-        self._queue: list[Message] = []
-        self._failing = False
+        self._queue: list[tuple[Message, ReceiptListener | None]] = []
+        self._failing_topic: str | None = None
         self._failure: DeliveryFailedError | None = None
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, on_receipt: ReceiptListener | None = None) -> None:
         """Queue one message."""
         self._raise_failure()
-        self._queue.append(message)
+        self._queue.append((message, on_receipt))
 
     def pending(self) -> int:
         """Messages queued."""
@@ -353,26 +385,32 @@ class MemorySink:
         """Throw away what is pending."""
         self._queue.clear()
 
-    def fail_next(self) -> None:
-        """Let the delivery of the next message fail, as a broker does that refuses it."""
-        self._failing = True
+    def fail_next(self, topic: str = "") -> None:
+        """Let the delivery of the next message (to ``topic``) fail, as a broker does that refuses it."""
+        self._failing_topic = topic
 
     def _deliver(self, count: int) -> None:
         if self._broker.available:
             arrived, self._queue = self._queue[:count], self._queue[count:]
-            for message in arrived:
-                self._deliver_one(message)
+            for message, on_receipt in arrived:
+                self._deliver_one(message, on_receipt)
         self._raise_failure()
 
-    def _deliver_one(self, message: Message) -> None:
-        if self._failing:
-            self._failing = False
-            self._failure = DeliveryFailedError(f"a message to {message.topic} was not delivered: refused on demand")
-            return
+    def _deliver_one(self, message: Message, on_receipt: ReceiptListener | None) -> None:
+        receipt = self._receipt(message)
+        if on_receipt is not None:
+            on_receipt(receipt)
+        elif receipt.offset is None and self._failure is None:
+            self._failure = DeliveryFailedError(receipt.reason)
+
+    def _receipt(self, message: Message) -> Receipt:
+        if self._failing_topic in {"", message.topic}:
+            self._failing_topic = None
+            return Receipt(None, f"a message to {message.topic} was not delivered: refused on demand")
         try:
-            self._broker.append_message(message)
+            return Receipt(self._broker.append_message(message)[1])
         except DeliveryFailedError as error:
-            self._failure = self._failure or error
+            return Receipt(None, str(error))
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

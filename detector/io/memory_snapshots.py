@@ -3,23 +3,22 @@
 from collections.abc import Sequence
 from typing import Final
 
-from detector.errors import SnapshotNotWrittenError, SourceFailedError, StateUnavailableError
-from detector.io.memory import MemoryBroker, StoredRecord
-from detector.io.snapshot_records import HEADER, ChunkRecord, checked, chunk_key, complete, header_of, placed
-from detector.ports import TopicPartition
+from detector.errors import SourceFailedError, StateUnavailableError
+from detector.io.memory import MemoryBroker
+from detector.io.snapshot_records import HEADER, ChunkRecord, checked, complete, messages_of
+from detector.ports import Message, TopicPartition
 from detector.state import Pointer
 
 CLUSTER: Final = "memory"
 
 
 class MemorySnapshotStore:
-    """Snapshots of one group. ``fail_next`` lets the next one break off after its first chunk."""
+    """Snapshots of one group."""
 
     def __init__(self, broker: MemoryBroker, *, topic: str, group_id: str) -> None:
         self._broker = broker
         self._topic = topic
         self._group_id = group_id
-        self._failing = False
 
     def prepare(self, partition: TopicPartition) -> str:
         """Id of the cluster; refuses where the state topic is too small or missing."""
@@ -28,29 +27,14 @@ class MemorySnapshotStore:
             raise SourceFailedError(f"the state topic {self._topic} has no partition {partition.partition}")
         return CLUSTER
 
-    def write(self, partition: TopicPartition, pointer: Pointer, chunks: Sequence[bytes]) -> Pointer:
-        """Append the chunks."""
-        if not self._broker.available:
-            raise SnapshotNotWrittenError("the broker is away")
-        header = (HEADER, header_of(pointer))
-        offsets = []
-        for number, chunk in enumerate(chunks):
-            key = chunk_key(self._group_id, partition, pointer.generation, number)
-            offsets.append(self._broker.append(self._home(partition), StoredRecord(key, chunk, (header,))))
-            if self._failing:
-                self._failing = False
-                raise SnapshotNotWrittenError("refused on demand")
-        found = placed(pointer, offsets)
-        if found is None:
-            raise SnapshotNotWrittenError("the chunks do not lie in one run")
-        return found
+    def messages(self, partition: TopicPartition, pointer: Pointer, chunks: Sequence[bytes]) -> Sequence[Message]:
+        """One message per chunk."""
+        return messages_of(self._topic, self._group_id, partition, pointer, chunks)
 
     def read(self, partition: TopicPartition, pointer: Pointer) -> bytes:
         """Give the snapshot, checked."""
         self._answering()
-        log = self._records(partition)
-        offsets = range(pointer.first_offset, pointer.first_offset + pointer.chunk_count)
-        records = [log[offset] if offset < len(log) else None for offset in offsets]
+        records = self._records(partition)[pointer.first_offset : pointer.last_offset + 1]
         return checked(self._group_id, partition, pointer, records)
 
     def scan(self, partition: TopicPartition) -> Sequence[Pointer]:
@@ -60,10 +44,6 @@ class MemorySnapshotStore:
 
     def close(self) -> None:
         """Nothing waits here."""
-
-    def fail_next(self) -> None:
-        """Let the next write fail, as a broker does that goes away in the middle."""
-        self._failing = True
 
     def _home(self, partition: TopicPartition) -> TopicPartition:
         return TopicPartition(self._topic, partition.partition)

@@ -11,6 +11,7 @@ from detector.settings.load import CONFIG_VARIABLE, SettingsFaultsError, load_se
 from detector.settings.models import (
     DeadLetterSettings,
     DecoderSettings,
+    DeliverySettings,
     OutputSettings,
     SeriesSettings,
     Settings,
@@ -24,6 +25,7 @@ __all__ = [
     "CompiledModel",
     "DeadLetterSettings",
     "DecoderSettings",
+    "DeliverySettings",
     "KafkaSettings",
     "OfPoints",
     "OutputSettings",

@@ -32,6 +32,11 @@ class KafkaSettings(Section):
     client_id: str = Field(
         default="detector", min_length=1, description="Name of this client in the brokers' logs and quotas."
     )
+    transactional_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name that no other living worker has, for exactly-once delivery; default: prefix and host name.",
+    )
     auto_offset_reset: Literal["earliest", "latest", "error"] = Field(
         default="earliest",
         description="Where a partition without a committed offset begins; `error` stops instead.",

@@ -136,6 +136,16 @@ class StateSettings(Section):
     )
 
 
+class DeliverySettings(Section):
+    """What a crash may do to the events downstream."""
+
+    mode: Literal["exactly_once", "at_least_once"] = Field(
+        default="exactly_once",
+        description="`exactly_once`: events, dead letters, snapshots and offsets in transactions, for readers with "
+        "`isolation.level=read_committed`; `at_least_once`: some events come again after a crash, with the same ids.",
+    )
+
+
 class DeadLetterSettings(Section):
     """When rejected records mean that something is set wrongly."""
 
@@ -192,6 +202,9 @@ class Settings(BaseSettings):
         default=(), description="Policies; the most specific match wins, and one for every other series always exists."
     )
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="Limits of the loop.")
+    delivery: DeliverySettings = Field(
+        default_factory=DeliverySettings, description="What a crash may do to the events downstream."
+    )
     dead_letters: DeadLetterSettings = Field(
         default_factory=DeadLetterSettings, description="When rejected records mean that something is set wrongly."
     )

@@ -14,22 +14,23 @@ PREFIX: Final = "detector1:"
 
 METADATA_BYTES_MAX: Final = 4096
 DIGITS: Final = re.compile(r"[0-9]{1,19}")
-NUMBERS: Final = 6
-PARTS: Final = 8
+NUMBERS: Final = 7
+PARTS: Final = 9
 
 
 class Pointer(msgspec.Struct, frozen=True):
     """A complete snapshot in the state topic.
 
-    ``first_offset`` of its first chunk and ``chunk_count`` chunks, in the partition of the state topic with the input
-    partition's number; ``size_bytes`` and ``crc`` (CRC-32) of the joined chunks; ``offset`` of the input up to which
-    the snapshot holds; ``generation`` counts a partition's snapshots; ``config_hash`` under which it was learnt;
-    ``cluster`` id of the input.
+    Its ``chunk_count`` chunks lie between ``first_offset`` and ``last_offset``, perhaps with other records in between,
+    in the partition of the state topic with the input partition's number; ``size_bytes`` and ``crc`` (CRC-32) of the
+    joined chunks; ``offset`` of the input up to which the snapshot holds; ``generation`` counts a partition's
+    snapshots; ``config_hash`` under which it was learnt; ``cluster`` id of the input.
 
     Without chunks it names no snapshot and says: the state before ``offset`` is the empty one.
     """
 
     first_offset: int
+    last_offset: int
     chunk_count: int
     size_bytes: int
     crc: int
@@ -43,15 +44,16 @@ class Pointer(msgspec.Struct, frozen=True):
         """Whether it stands for the empty state."""
         return self.chunk_count == 0
 
-    def at(self, first_offset: int) -> "Pointer":
+    def at(self, first_offset: int, last_offset: int) -> "Pointer":
         """Give the same snapshot at another place."""
-        return msgspec.structs.replace(self, first_offset=first_offset)
+        return msgspec.structs.replace(self, first_offset=first_offset, last_offset=last_offset)
 
 
 def format_pointer(pointer: Pointer) -> str:
     """The pointer as offset metadata."""
     numbers = (
         pointer.first_offset,
+        pointer.last_offset,
         pointer.chunk_count,
         pointer.size_bytes,
         pointer.crc,
@@ -70,10 +72,10 @@ def parse_pointer(metadata: str | None) -> Pointer | None:
     parts = metadata.removeprefix(PREFIX).split(";")
     if len(parts) != PARTS or not all(DIGITS.fullmatch(part) for part in parts[:NUMBERS]):
         return None
-    first_offset, chunk_count, size_bytes, crc, offset, generation = map(int, parts[:NUMBERS])
-    return Pointer(first_offset, chunk_count, size_bytes, crc, offset, generation, parts[6], parts[7])
+    first, last, chunks, size, crc, offset, generation = map(int, parts[:NUMBERS])
+    return Pointer(first, last, chunks, size, crc, offset, generation, parts[7], parts[8])
 
 
 def empty_pointer(offset: int, *, generation: int, config_hash: str, cluster: str) -> Pointer:
     """Say that the state before ``offset`` is the empty one."""
-    return Pointer(0, 0, 0, 0, offset, generation, config_hash, cluster)
+    return Pointer(0, 0, 0, 0, 0, offset, generation, config_hash, cluster)

@@ -233,6 +233,14 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Rising: look at the log's commit_postponed for the broker's words.",
     ),
     Metric(
+        "detector_transactions_aborted_total",
+        "counter",
+        (),
+        "transactions",
+        "Transactions given up; their partitions were restored to the last commit, and nothing of them was seen.",
+        "Rising: look at the log's transaction_aborted for the broker's words; see also lost partitions.",
+    ),
+    Metric(
         "detector_messages_pending",
         "gauge",
         (),

@@ -131,6 +131,7 @@ class TelemetryObserver:
         self._fetch_seconds = metrics.counter("detector_fetch_waited_seconds_total")
         self._commit_seconds = metrics.histogram("detector_offsets_committed_seconds")
         self._postponed = metrics.counter("detector_commits_postponed_total")
+        self._aborted = metrics.counter("detector_transactions_aborted_total")
         self._holds = metrics.counter("detector_holds_begun_total")
         self._hold_active = metrics.gauge("detector_hold_active")
         self._snapshots = metrics.counter("detector_snapshots_written_total")
@@ -198,6 +199,11 @@ class TelemetryObserver:
         """Count and warn."""
         self._postponed.inc()
         self._log.warning("commit_postponed", reason=reason)
+
+    def transaction_aborted(self, reason: str, partitions: int) -> None:
+        """Count and warn."""
+        self._aborted.inc()
+        self._log.warning("transaction_aborted", reason=reason, partitions_restarted=partitions)
 
     def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:
         """Measure."""

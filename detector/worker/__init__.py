@@ -5,13 +5,17 @@ fail, wait or be taken away. Nothing in here looks into a record.
 """
 
 from detector.worker.assignments import PipelineFactory, ProcessingPipeline
+from detector.worker.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from detector.worker.limits import StateLimits, WorkerLimits
 from detector.worker.observer import BatchReport, NullObserver, Pipeline, WorkerObserver
 from detector.worker.topics import OutputTopics
 from detector.worker.worker import OutputListener, StateKeeping, SystemClock, Worker
 
 __all__ = [
+    "AtLeastOnce",
     "BatchReport",
+    "Delivery",
+    "ExactlyOnce",
     "NullObserver",
     "OutputListener",
     "OutputTopics",

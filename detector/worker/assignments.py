@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from detector.batches import Output, RecordBatch
 from detector.columns import Deferred
-from detector.ports import Committed, TopicPartition
+from detector.ports import NOT_COMMITTED, Committed, TopicPartition
 from detector.state import Pointer, Snapshot, SnapshotHeader, format_pointer
 from detector.worker.dead_letters import RejectGuard
 from detector.worker.limits import WorkerLimits
@@ -40,11 +40,12 @@ class PartitionState(Enum):
 
         assigned ─▶ RESTORING ─▶ REPLAYING ─▶ LIVE ── revoked ──▶ HANDING_OVER ─▶ DROPPED
                         │            │          │              (snapshot, commit)    ▲
-                        └────────────┴──────────┴───────────── lost ─────────────────┘
+                        └────────────┴──────────┴──── lost, or a transaction aborted ┘
 
     RESTORING: gated, its snapshot is fetched. REPLAYING: records below the committed offset go through the models, and
     nothing is sent. A revocation may come in every state; only what is LIVE has anything to commit. Without snapshots a
-    partition is LIVE at once. A partition that comes back begins anew: state is never kept across owners.
+    partition is LIVE at once. A partition that comes back begins anew: state is never kept across owners. After an
+    aborted transaction a new life begins in its place, RESTORING.
     """
 
     RESTORING = "restoring"
@@ -67,9 +68,10 @@ TRANSITIONS: Final[Mapping[PartitionState, frozenset[PartitionState]]] = {
 class OwnedPartition:
     """One partition with its pipeline.
 
-    ``committed`` is what the broker is known to hold, ``processed`` the next offset to process (None before the first
-    record), ``pointer`` what says how to get the state back; it is committed beside the offset. ``replay_until`` is the
-    offset from which on output is sent. ``live`` stays true when a live partition is handed over.
+    ``committed`` is what the broker is known to hold (None while it must be asked), ``processed`` the next offset to
+    process (None before the first record), ``pointer`` what says how to get the state back; it is committed beside the
+    offset. ``replay_until`` is the offset from which on output is sent. ``live`` stays true when a live partition is
+    handed over. ``was_committed``: the group has had an offset for it, in this life or the one before.
     """
 
     __slots__ = (
@@ -85,10 +87,11 @@ class OwnedPartition:
         "skipped_from",
         "snapshot_due_s",
         "state",
+        "was_committed",
     )
 
     def __init__(
-        self, place: TopicPartition, pipeline: ProcessingPipeline, guard: RejectGuard, committed: Committed
+        self, place: TopicPartition, pipeline: ProcessingPipeline, guard: RejectGuard, committed: Committed | None
     ) -> None:
         self.place = place
         self.pipeline = pipeline
@@ -99,15 +102,27 @@ class OwnedPartition:
         self.processed: int | None = None
         self.pointer: Pointer | None = None
         self.cluster = ""
-        self.replay_until = committed.offset
+        self.replay_until = NOT_COMMITTED.offset if committed is None else committed.offset
         self.skipped_from: int | None = None
         self.snapshot_due_s = 0.0
+        self.was_committed = committed is not None and committed.offset >= 0
 
     def move(self, state: PartitionState) -> None:
         """Go on in the life cycle."""
         assert state in TRANSITIONS[self.state], f"{self.place}: {self.state} -> {state}"
         self.state = state
         self.live = self.live or state is PartitionState.LIVE
+
+    def skip(self, offset: int) -> None:
+        """Note that records from ``offset`` on were fetched and not processed; they are to be read again."""
+        if self.skipped_from is None:
+            self.skipped_from = offset
+
+    def first_offset(self) -> int | None:
+        """Where this life began to read, if it was the first one of the partition in the group."""
+        if self.processed is not None and self.pointer is not None and self.committed == NOT_COMMITTED:
+            return self.pointer.offset if self.pointer.is_empty else None
+        return self.skipped_from
 
     def due(self) -> Committed | None:
         """Give what should be committed; None where nothing has been processed, or the state is not whole yet."""
@@ -132,16 +147,32 @@ class Assignments:
         """Begin to own ``places``, each with a new pipeline."""
         for place, committed in places.items():
             assert place not in self._owned, f"{place} is owned already"
-            guard = RejectGuard(
-                place,
-                ratio_max=self._limits.rejects_ratio_max,
-                window_records=self._limits.rejects_window_records,
-            )
-            partition = OwnedPartition(place, self.pipeline_factory(place), guard, committed)
-            self._owned[place] = partition
+            partition = self._owned[place] = self._new(place, committed)
             if state is not PartitionState.RESTORING:
                 partition.move(state)
         self._count()
+
+    def restart(self) -> list[TopicPartition]:
+        """Begin a new life of every partition that has read anything; what the group has committed must be asked."""
+        places = []
+        for place, partition in self._owned.items():
+            if partition.state is not PartitionState.RESTORING:
+                begins = partition.first_offset()
+                partition.move(PartitionState.DROPPED)
+                fresh = self._owned[place] = self._new(place, None)
+                fresh.skipped_from = begins
+                fresh.was_committed = partition.was_committed
+                places.append(place)
+        self._count()
+        return places
+
+    def _new(self, place: TopicPartition, committed: Committed | None) -> OwnedPartition:
+        guard = RejectGuard(
+            place,
+            ratio_max=self._limits.rejects_ratio_max,
+            window_records=self._limits.rejects_window_records,
+        )
+        return OwnedPartition(place, self.pipeline_factory(place), guard, committed)
 
     def all(self) -> list[OwnedPartition]:
         """Give every owned partition."""
@@ -173,16 +204,16 @@ class Assignments:
                 partition.move(PartitionState.DROPPED)
         self._count()
 
-    def uncommitted(self, places: Iterable[TopicPartition] | None = None) -> dict[TopicPartition, Committed]:
-        """Give what differs from what the broker holds, of ``places`` or of everything."""
-        partitions = self._owned.values() if places is None else [self._owned[place] for place in places]
-        dues = {partition.place: partition.due() for partition in partitions}
+    def uncommitted(self) -> dict[TopicPartition, Committed]:
+        """Give what differs from what the broker holds."""
+        dues = {place: partition.due() for place, partition in self._owned.items()}
         return {place: due for place, due in dues.items() if due is not None and due != self._owned[place].committed}
 
     def mark_committed(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Remember what the broker has confirmed."""
         for place, committed in offsets.items():
             self._owned[place].committed = committed
+            self._owned[place].was_committed = True
 
     def _count(self) -> None:
         self.unrestored = sum(not partition.live for partition in self._owned.values())

@@ -1,19 +1,22 @@
-"""First delivered, then committed: the order that makes delivery at-least-once.
+"""First delivered, then committed, whether in one transaction or not.
 
 1. Every message of a batch is handed to the sink before its offset counts as processed.
 2. Offsets are committed only at a moment when nothing handed over is still pending.
 3. Such a moment is waited for, briefly, once a commit is overdue; without messages in flight it is there at every turn.
-4. A commit without an answer is no harm: the offsets stay due, and the next commit covers them.
-5. A failed delivery stops the worker before any later commit.
-6. The pointer to a partition's newest snapshot is committed beside its offset, so that the two can never disagree.
+4. The pointer to a partition's newest snapshot is committed beside its offset, so that the two can never disagree.
+
+At least once: a commit without an answer is no harm, the next one covers its offsets; a failed delivery stops the
+worker before any later commit. Exactly once: every commit covers everything sent, since a transaction cannot be
+divided. A message that failed, or whose partition is gone, dooms all of it; the loop then aborts it and restores.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from detector.errors import CommitPostponedError
-from detector.ports import AssignmentListener, Clock, Committed, Sink, Source, TopicPartition
+from detector.errors import CommitPostponedError, TransactionAbortedError
+from detector.ports import AssignmentListener, Clock, Committed, Source, TopicPartition
 from detector.worker.assignments import Assignments, PartitionState
+from detector.worker.delivery import Delivery
 from detector.worker.limits import WorkerLimits
 from detector.worker.observer import WorkerObserver
 from detector.worker.snapshots import SnapshotTaker
@@ -29,19 +32,37 @@ class Checkpoint:
         self,
         *,
         source: Source,
-        sink: Sink,
+        delivery: Delivery,
         assignments: Assignments,
         interval_s: float,
         clock: Clock,
         observer: WorkerObserver,
     ) -> None:
         self._source = source
-        self._sink = sink
+        self._delivery = delivery
+        self._sink = delivery.sink
         self._assignments = assignments
         self._interval_s = interval_s
         self._clock = clock
         self._observer = observer
         self._due_s = clock.monotonic_s() + interval_s
+        self._doomed: TransactionAbortedError | None = None
+
+    def doom(self, reason: str) -> None:
+        """Let nothing sent since the last commit be committed; without transactions it is delivered already."""
+        if self._delivery.transactional and self._doomed is None:
+            self._doomed = TransactionAbortedError(reason)
+
+    def raise_doom(self) -> None:
+        """Raise ``TransactionAbortedError`` if the open transaction must not be committed."""
+        if self._doomed is not None:
+            raise self._doomed
+
+    def abort(self) -> None:
+        """Give up what was sent since the last commit; the next commit is due after a whole interval."""
+        self._delivery.abort()
+        self._doomed = None
+        self._due_s = self._clock.monotonic_s() + self._interval_s
 
     def turn(self) -> None:
         """Commit if due; called once per turn of the loop."""
@@ -56,7 +77,7 @@ class Checkpoint:
             if not self.settle(self._interval_s):
                 self._due_s = self._clock.monotonic_s() + self._interval_s
                 return
-        self.commit(self._assignments.uncommitted())
+        self.commit()
         self._observer.lags_measured(self._source.lags())
         self._due_s = self._clock.monotonic_s() + self._interval_s
 
@@ -70,14 +91,16 @@ class Checkpoint:
             self._sink.poll(SETTLE_POLL_S)
         return True
 
-    def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
-        """Commit ``offsets``, whose messages are all delivered; an unusable answer leaves them uncommitted."""
+    def commit(self) -> None:
+        """Commit everything processed, whose messages are all delivered; an unusable answer leaves it uncommitted."""
         assert not self._sink.pending(), "delivered first, then committed"
+        offsets = self._assignments.uncommitted()
         if not offsets:
             return
+        self.raise_doom()
         began_s = self._clock.monotonic_s()
         try:
-            self._source.commit(offsets)
+            self._delivery.commit(offsets)
         except CommitPostponedError as error:
             self._observer.commit_postponed(str(error))
             return
@@ -135,16 +158,30 @@ class Membership(AssignmentListener):
         What is late is read again by the next owner, with the older snapshot.
         """
         self._assignments.hand_over(partitions)
-        deadline_s = self._clock.monotonic_s() + self._limits.revoke_timeout_s
-        if not self._ending and self._checkpoint.settle(self._limits.revoke_timeout_s):
-            if self._taker is not None:
-                self._taker.finish(partitions, deadline_s)
-            self._checkpoint.commit(self._assignments.uncommitted(partitions))
+        if not self._ending:
+            try:
+                self._hand_over(partitions)
+            except TransactionAbortedError as error:
+                self._checkpoint.doom(str(error))
         self._assignments.drop(partitions)
         self._observer.revoked(partitions)
 
+    def _hand_over(self, partitions: Sequence[TopicPartition]) -> None:
+        deadline_s = self._clock.monotonic_s() + self._limits.revoke_timeout_s
+        self._checkpoint.raise_doom()
+        if not self._checkpoint.settle(self._limits.revoke_timeout_s):
+            self._checkpoint.doom("what partitions said that were taken away was not delivered in time")
+            return
+        if self._taker is not None:
+            self._taker.finish(partitions, deadline_s)
+        if self._checkpoint.settle(deadline_s - self._clock.monotonic_s()):
+            self._checkpoint.commit()
+        else:
+            self._checkpoint.doom("the last snapshot of partitions that were taken away was not delivered in time")
+
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Drop: they are somebody else's already."""
+        self._checkpoint.doom("partitions were lost to another member")
         self._assignments.drop(partitions)
         self.joined = False
         self._observer.lost(partitions)

@@ -69,6 +69,9 @@ class WorkerObserver(Protocol):
     def commit_postponed(self, reason: str) -> None:
         """A commit got no usable answer; the next one covers the same records."""
 
+    def transaction_aborted(self, reason: str, partitions: int) -> None:
+        """Nothing sent since the last commit will be seen; so many partitions are restored to it."""
+
     def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:
         """Records behind the end of each partition, about once per commit interval; absent where unknown."""
 
@@ -119,6 +122,9 @@ class NullObserver:
         """Ignore."""
 
     def commit_postponed(self, reason: str) -> None:
+        """Ignore."""
+
+    def transaction_aborted(self, reason: str, partitions: int) -> None:
         """Ignore."""
 
     def lags_measured(self, lags: Mapping[TopicPartition, int]) -> None:

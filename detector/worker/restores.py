@@ -17,7 +17,7 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from detector.errors import SnapshotRefusedError, StateLostError, StateUnavailableError
+from detector.errors import SnapshotRefusedError, StateLostError, StateUnavailableError, StopWorkerError
 from detector.ports import Clock, Committed, SnapshotStore, Source, TopicPartition
 from detector.state import Pointer, decode, empty_pointer, format_pointer, parse_pointer
 from detector.worker.assignments import (
@@ -37,6 +37,7 @@ GOLDEN_RATIO: Final = 0.618_033_988_749_895
 class Loaded(NamedTuple):
     """A pipeline with the state that ``pointer`` names; without a pointer it is empty, and ``loss`` may say why."""
 
+    committed: Committed
     cluster: str
     pipeline: ProcessingPipeline
     pointer: Pointer | None
@@ -44,21 +45,26 @@ class Loaded(NamedTuple):
 
 
 def load(
-    store: SnapshotStore, pipeline_factory: PipelineFactory, place: TopicPartition, committed: Committed
+    source: Source,
+    store: SnapshotStore,
+    pipeline_factory: PipelineFactory,
+    place: TopicPartition,
+    known: Committed | None,
 ) -> Loaded:
-    """Fetch and restore what can be had; runs beside the loop.
+    """Fetch and restore what can be had; runs beside the loop. What is committed is asked for unless ``known``.
 
     Raises ``StateUnavailableError`` when the brokers do not answer and ``StopWorkerError`` when the state topic cannot
     hold this partition.
     """
+    committed = source.committed([place])[place] if known is None else known
     cluster = store.prepare(place)
     fresh = pipeline_factory(place)
     if committed.offset < 0:
-        return Loaded(cluster, fresh, None, None)
+        return Loaded(committed, cluster, fresh, None, None)
     reasons: list[str] = []
     for pointer in _candidates(store, place, committed, cluster, fresh.config_hash, reasons):
         if pointer.is_empty:
-            return Loaded(cluster, fresh, pointer, None)
+            return Loaded(committed, cluster, fresh, pointer, None)
         pipeline = pipeline_factory(place)
         try:
             with _collector_paused():
@@ -67,9 +73,9 @@ def load(
             reasons.append(str(error))
             continue
         if offset == pointer.offset:
-            return Loaded(cluster, pipeline, pointer, None)
+            return Loaded(committed, cluster, pipeline, pointer, None)
         reasons.append(f"the snapshot is of offset {offset}, its pointer of {pointer.offset}")
-    return Loaded(cluster, fresh, None, "; ".join(reasons))
+    return Loaded(committed, cluster, fresh, None, "; ".join(reasons))
 
 
 @contextmanager
@@ -172,12 +178,14 @@ class Restorer:
         if partition is None:
             return
         factory: Callable[[TopicPartition], ProcessingPipeline] = self._assignments.pipeline_factory
-        loading = self._executor.submit(load, self._store, factory, partition.place, partition.committed)
+        loading = self._executor.submit(load, self._source, self._store, factory, partition.place, partition.committed)
         self._job = (partition, loading, moment_s)
 
     def _end(self, partition: OwnedPartition, loaded: Loaded, began_s: float) -> None:
         """Open the input where the state ends. What may fail comes first; then the partition changes."""
-        place, committed = partition.place, partition.committed
+        place, committed = partition.place, loaded.committed
+        if committed.offset < 0 and partition.was_committed:
+            raise StopWorkerError(f"the group has forgotten its offset of {place.topic}[{place.partition}]")
         begins = self._source.begins(place) if committed.offset >= 0 else 0
         loss = loaded.loss
         pointer, pipeline = loaded.pointer, loaded.pipeline
@@ -190,6 +198,7 @@ class Restorer:
             pointer = empty_pointer(start, generation=0, config_hash=pipeline.config_hash, cluster=loaded.cluster)
         self._source.open(place, partition.skipped_from if pointer is None else pointer.offset)
         partition.pipeline, partition.pointer, partition.cluster = pipeline, pointer, loaded.cluster
+        partition.committed, partition.replay_until = committed, committed.offset
         partition.snapshot_due_s = self._clock.monotonic_s() + self._limits.interval_s * _stagger(place)
         if pointer is None:
             self._assignments.move(partition, PartitionState.LIVE)
@@ -226,4 +235,5 @@ def begin_at(partition: OwnedPartition, offset: int) -> None:
 
 def pointer_is_committed(partition: OwnedPartition) -> bool:
     """Whether the broker is known to hold the pointer: only then may a snapshot take the place of an older one."""
-    return partition.pointer is not None and partition.committed.metadata == format_pointer(partition.pointer)
+    pointer, committed = partition.pointer, partition.committed
+    return pointer is not None and committed is not None and committed.metadata == format_pointer(pointer)

@@ -1,45 +1,49 @@
 """Snapshots of the partitions' states, taken while records flow.
 
 1. A partition is due every ``interval_s``, if it has processed anything since its last snapshot.
-2. The loop copies its columns; one thread beside it encodes them and writes the chunks.
-3. When all chunks are acknowledged the pointer to them goes with the next commit.
-4. Only when that commit is confirmed may the next snapshot begin: it takes the place of the one before, and the pointer
+2. The loop copies its columns; one thread beside it encodes them and cuts chunks.
+3. The loop hands the chunks to the sink, a few at a time, between the events; in transactions they are part of them.
+4. When all chunks are acknowledged the pointer to them goes with the next commit.
+5. Only when that commit is confirmed may the next snapshot begin: it takes the place of the one before, and the pointer
    that the broker holds always names a snapshot that is whole.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from detector.columns import Deferred
-from detector.errors import SnapshotNotWrittenError
-from detector.ports import Clock, SnapshotStore, TopicPartition
+from detector.ports import Clock, Message, Receipt, Sink, SnapshotStore, TopicPartition
 from detector.state import Pointer, SnapshotHeader, chunks_of, encode
 from detector.worker.assignments import Assignments, OwnedPartition
 from detector.worker.limits import StateLimits
 from detector.worker.observer import WorkerObserver
 from detector.worker.restores import pointer_is_committed
 
+WINDOW_CHUNKS: Final = 16
+"""Chunks on their way at once: 8 MiB of the client's queue, and as much memory as a commit may have to wait for."""
 
-class _Job(NamedTuple):
-    partition: OwnedPartition
-    writing: Future[Pointer]
-    began_s: float
+FINISH_POLL_S: Final = 0.05
+"""One wait for receipts; they end it early."""
 
 
-def write(
-    store: SnapshotStore,
-    place: TopicPartition,
-    header: SnapshotHeader,
-    columns: Deferred,
-    generation: int,
-) -> Pointer:
-    """Encode and write one snapshot; runs beside the loop. Raises ``SnapshotNotWrittenError``."""
+class LaidOut(NamedTuple):
+    """A snapshot that is encoded: a pointer that lacks its place, and what has to be sent."""
+
+    pointer: Pointer
+    messages: Sequence[Message]
+
+
+def lay_out(
+    store: SnapshotStore, place: TopicPartition, header: SnapshotHeader, columns: Deferred, generation: int
+) -> LaidOut:
+    """Encode one snapshot and cut it; runs beside the loop."""
     data = encode(header, columns)
     chunks = chunks_of(data)
     pointer = Pointer(
         first_offset=0,
+        last_offset=0,
         chunk_count=len(chunks),
         size_bytes=len(data),
         crc=zlib.crc32(data),
@@ -48,7 +52,53 @@ def write(
         config_hash=header.config_hash,
         cluster=header.cluster,
     )
-    return store.write(place, pointer, chunks)
+    return LaidOut(pointer, store.messages(place, pointer, chunks))
+
+
+class _Job:
+    """One snapshot on its way."""
+
+    def __init__(self, partition: OwnedPartition, encoding: Future[LaidOut], began_s: float) -> None:
+        self.partition = partition
+        self.began_s = began_s
+        self.failure: str | None = None
+        self._encoding = encoding
+        self._laid_out: LaidOut | None = None
+        self._unsent: Iterator[Message] = iter(())
+        self._on_its_way = 0
+        self._offsets: list[int] = []
+
+    def encoded(self, timeout_s: float) -> bool:
+        """Whether there is something to send; waits for it."""
+        if self._laid_out is None:
+            try:
+                self._laid_out = self._encoding.result(timeout_s)
+            except TimeoutError:
+                return False
+            self._unsent = iter(self._laid_out.messages)
+        return True
+
+    def send(self, sink: Sink) -> None:
+        """Hand over as much as the window has room for."""
+        while self._on_its_way < WINDOW_CHUNKS and self.failure is None:
+            message = next(self._unsent, None)
+            if message is None:
+                return
+            self._on_its_way += 1
+            sink.send(message, self._receive)
+
+    def done(self) -> Pointer | None:
+        """Give the pointer once every chunk is acknowledged."""
+        if self._laid_out is None or len(self._offsets) < self._laid_out.pointer.chunk_count:
+            return None
+        return self._laid_out.pointer.at(min(self._offsets), max(self._offsets))
+
+    def _receive(self, receipt: Receipt) -> None:
+        self._on_its_way -= 1
+        if receipt.offset is None:
+            self.failure = self.failure or receipt.reason
+        else:
+            self._offsets.append(receipt.offset)
 
 
 class SnapshotTaker:
@@ -58,6 +108,7 @@ class SnapshotTaker:
         self,
         *,
         store: SnapshotStore,
+        sink: Sink,
         executor: Executor,
         assignments: Assignments,
         limits: StateLimits,
@@ -65,6 +116,7 @@ class SnapshotTaker:
         observer: WorkerObserver,
     ) -> None:
         self._store = store
+        self._sink = sink
         self._executor = executor
         self._assignments = assignments
         self._limits = limits
@@ -73,10 +125,9 @@ class SnapshotTaker:
         self._job: _Job | None = None
 
     def turn(self) -> None:
-        """End the snapshot that is written, or begin the next that is due."""
+        """Go on with the snapshot that is under way, or begin the next that is due."""
         if self._job is not None:
-            if self._job.writing.done():
-                self._end(0)
+            self._go_on(self._job, 0)
             return
         moment_s = self._clock.monotonic_s()
         for partition in self._assignments.all():
@@ -85,16 +136,27 @@ class SnapshotTaker:
                 return
 
     def finish(self, places: Sequence[TopicPartition], deadline_s: float) -> None:
-        """Take a last snapshot of each, as far as there is time; one that is being written is a partition's last."""
+        """Take a last snapshot of each, as far as there is time; one that is under way is a partition's last."""
+        if self._job is not None:
+            self._finish_job(deadline_s)
         for partition in map(self._assignments.at, places):
-            if self._job is None or self._job.partition is not partition:
-                if self._time_left_s(deadline_s) <= 0 or not self._may_begin(partition):
-                    continue
-                if self._job is not None and not self._end(self._time_left_s(deadline_s)):
-                    return
-                self._begin(partition)
-            if not self._end(self._time_left_s(deadline_s)):
+            if self._job is not None or self._time_left_s(deadline_s) <= 0:
                 return
+            if self._may_begin(partition):
+                self._begin(partition)
+                self._finish_job(deadline_s)
+
+    def drop(self, reason: str) -> None:
+        """Give up what is under way: a part of it was given up with its transaction."""
+        if self._job is not None:
+            self._observer.snapshot_failed(self._job.partition.place, reason)
+            self._job = None
+
+    def _finish_job(self, deadline_s: float) -> None:
+        while self._job is not None and self._time_left_s(deadline_s) > 0:
+            self._go_on(self._job, self._time_left_s(deadline_s))
+            if self._job is not None:
+                self._sink.poll(min(FINISH_POLL_S, self._time_left_s(deadline_s)))
 
     def _time_left_s(self, deadline_s: float) -> float:
         return max(0.0, deadline_s - self._clock.monotonic_s())
@@ -112,23 +174,24 @@ class SnapshotTaker:
         partition.snapshot_due_s = began_s + self._limits.interval_s
         header, columns = partition.pipeline.snapshot(offset=partition.processed, cluster=partition.cluster)
         generation = partition.pointer.generation + 1
-        writing = self._executor.submit(write, self._store, partition.place, header, columns, generation)
-        self._job = _Job(partition, writing, began_s)
+        encoding = self._executor.submit(lay_out, self._store, partition.place, header, columns, generation)
+        self._job = _Job(partition, encoding, began_s)
 
-    def _end(self, timeout_s: float) -> bool:
-        """Take the outcome of what is written; false if there is none in time."""
-        assert self._job is not None
-        partition, writing, began_s = self._job
-        try:
-            pointer = writing.result(timeout_s)
-        except TimeoutError:
-            return False
-        except SnapshotNotWrittenError as error:
-            self._observer.snapshot_failed(partition.place, str(error))
+    def _go_on(self, job: _Job, timeout_s: float) -> None:
+        """Send what there is room for; end the snapshot when all of it is acknowledged, or some of it never will be."""
+        if not self._assignments.holds(job.partition):
+            self._job = None  # taken away meanwhile; what was written of it is found by nobody
+            return
+        if not job.encoded(timeout_s):
+            return
+        job.send(self._sink)
+        pointer = job.done()
+        if job.failure is not None:
+            self._observer.snapshot_failed(job.partition.place, job.failure)
+        elif pointer is not None:
+            seconds = self._clock.monotonic_s() - job.began_s
+            self._observer.snapshot_written(job.partition.place, pointer.size_bytes, seconds)
+            job.partition.pointer = pointer
         else:
-            seconds = self._clock.monotonic_s() - began_s
-            self._observer.snapshot_written(partition.place, pointer.size_bytes, seconds)
-            if self._assignments.holds(partition):
-                partition.pointer = pointer
+            return
         self._job = None
-        return True

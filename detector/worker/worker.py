@@ -6,7 +6,7 @@ encoded, written and fetched beside it. Other threads may call ``stop``, ``alive
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
@@ -14,10 +14,12 @@ from typing import Final
 import numpy as np
 
 from detector.batches import TIMESTAMP_UNKNOWN, Output, RecordBatch
-from detector.ports import Clock, Message, Sink, SnapshotStore, Source, TopicPartition
+from detector.errors import DeliveryFailedError, TransactionAbortedError
+from detector.ports import Clock, Message, SnapshotStore, Source, TopicPartition
 from detector.worker.assignments import Assignments, OwnedPartition, PartitionState, PipelineFactory
 from detector.worker.checkpoint import Checkpoint, Membership
 from detector.worker.dead_letters import dead_letter
+from detector.worker.delivery import Delivery
 from detector.worker.limits import StateLimits, WorkerLimits
 from detector.worker.observer import BatchReport, WorkerObserver
 from detector.worker.restores import Restorer, begin_at
@@ -25,6 +27,9 @@ from detector.worker.snapshots import SnapshotTaker
 from detector.worker.topics import OutputTopics
 
 OutputListener = Callable[[TopicPartition, RecordBatch, Output], None]
+
+DEAD_LETTER_BYTES_MIN: Final = 1_024
+"""Below which dead letters are not cut, however little their topic takes: what says why is most of it then."""
 
 STOP_REQUESTED: Final = "requested"
 
@@ -69,7 +74,7 @@ class Worker:
         self,
         *,
         source: Source,
-        sink: Sink,
+        delivery: Delivery,
         pipeline_factory: PipelineFactory,
         topics: OutputTopics,
         limits: WorkerLimits,
@@ -78,18 +83,21 @@ class Worker:
         keeping: StateKeeping | None = None,
         on_output: OutputListener | None = None,
     ) -> None:
+        assert keeping is not None or not delivery.transactional
         self._source = source
-        self._sink = sink
+        self._delivery = delivery
+        self._sink = delivery.sink
         self._topics = topics
         self._event_headers = (("content-type", topics.event_content_type.encode()),)
         self._limits = limits
+        self._dead_letter_bytes_max = limits.dead_letter_bytes_max
         self._clock = clock
         self._observer = observer
         self._on_output = on_output
         self._assignments = Assignments(pipeline_factory, limits)
         self._checkpoint = Checkpoint(
             source=source,
-            sink=sink,
+            delivery=delivery,
             assignments=self._assignments,
             interval_s=limits.commit_interval_s,
             clock=clock,
@@ -115,6 +123,7 @@ class Worker:
     def _new_taker(self, keeping: StateKeeping) -> SnapshotTaker:
         return SnapshotTaker(
             store=keeping.store,
+            sink=self._sink,
             executor=keeping.writing,
             assignments=self._assignments,
             limits=keeping.limits,
@@ -170,25 +179,47 @@ class Worker:
     def turn(self) -> None:
         """One round: take records, or wait for the sink; then commit if due. Bounded in time by the limits."""
         self._turned_s = self._clock.monotonic_s()
+        try:
+            self._checkpoint.raise_doom()
+            self._turn()
+        except TransactionAbortedError as error:
+            self._go_back(error)
+
+    def _turn(self) -> None:
         if self._restorer is not None:
             self._restorer.turn()
-        if self._is_crowded():
-            self._wait_for_room()
+        ready = self._delivery.ready(self._limits.poll_timeout_s)
+        if not ready or self._is_crowded():
+            self._wait_for_room(ready=ready)
         else:
             self._take()
-        self._sink.poll(0)
-        self._checkpoint.turn()
+        if ready:
+            self._sink.poll(0)
+            self._checkpoint.turn()
+            if self._taker is not None:
+                self._taker.turn()
+
+    def _go_back(self, error: TransactionAbortedError) -> None:
+        """Give up the transaction, and begin anew from the last commit everything that may have had a part in it."""
+        self._checkpoint.abort()
+        if error.too_large == self._topics.dead_letters:
+            self._dead_letter_bytes_max = max(DEAD_LETTER_BYTES_MIN, self._dead_letter_bytes_max // 2)
+        elif error.too_large is not None:
+            raise DeliveryFailedError(str(error)) from error
         if self._taker is not None:
-            self._taker.turn()
+            self._taker.drop(str(error))
+        restarted = self._assignments.restart()
+        self._source.gate(restarted)
+        self._observer.transaction_aborted(str(error), len(restarted))
 
     def finish(self) -> None:
         """Deliver all that was fetched within ``shutdown_timeout_s``, snapshot and commit it, and leave the group."""
         deadline_s = self._clock.monotonic_s() + self._limits.shutdown_timeout_s
-        self._sink.flush(self._limits.shutdown_timeout_s)
-        self._checkpoint.commit(self._assignments.uncommitted())
-        if self._taker is not None:
-            self._taker.finish([partition.place for partition in self._assignments.all()], deadline_s)
-        self._checkpoint.commit(self._assignments.uncommitted())
+        try:
+            self._commit_all(deadline_s)
+        except TransactionAbortedError as error:
+            self._delivery.abort()  # the next owner begins at the last commit
+            self._observer.transaction_aborted(str(error), 0)
         self._membership.end()
         self._source.close()
         self._sink.close()
@@ -196,11 +227,22 @@ class Worker:
             self._keeping.close()
         self._observer.stopped(STOP_REQUESTED)
 
+    def _commit_all(self, deadline_s: float) -> None:
+        if not self._delivery.ready(self._limits.poll_timeout_s):
+            return  # nothing was sent
+        self._checkpoint.raise_doom()
+        self._sink.flush(self._limits.shutdown_timeout_s)
+        self._checkpoint.commit()
+        if self._taker is not None:
+            self._taker.finish([partition.place for partition in self._assignments.all()], deadline_s)
+        if self._checkpoint.settle(deadline_s - self._clock.monotonic_s()):
+            self._checkpoint.commit()
+
     def abandon(self, error: BaseException) -> None:
         """Leave the group without delivering or committing; the first error stays the one that is raised."""
         self._membership.end()
         keeping = () if self._keeping is None else (self._keeping.close,)
-        for close in (*keeping, self._source.close, self._sink.close):
+        for close in (*keeping, self._sink.close, self._source.close):
             with contextlib.suppress(Exception):  # what fails in here follows from the first error
                 close()
         self._observer.stopped(f"{type(error).__name__}: {error}")
@@ -209,9 +251,19 @@ class Worker:
         began_s = self._clock.monotonic_s()
         batches = self._source.fetch(self._limits.batch_records_max, self._limits.poll_timeout_s)
         fetch_seconds = self._clock.monotonic_s() - began_s
-        for batch in batches:
-            self._process(batch, fetch_seconds)
+        for number, batch in enumerate(batches):
+            try:
+                self._process(batch, fetch_seconds)
+            except TransactionAbortedError:
+                self._skip(batches[number:])
+                raise
             fetch_seconds = 0.0
+
+    def _skip(self, batches: Sequence[RecordBatch]) -> None:
+        """Remember that these were fetched for nothing."""
+        for batch in batches:
+            partition = self._assignments.at(TopicPartition(batch.topic, batch.partition))
+            partition.skip(int(batch.offsets[0]))
 
     def _process(self, batch: RecordBatch, fetch_seconds: float) -> None:
         partition = self._assignments.at(TopicPartition(batch.topic, batch.partition))
@@ -236,8 +288,7 @@ class Worker:
         """Learn what was delivered before, without a word; give what lies past it, if anything does."""
         if partition.state is PartitionState.RESTORING:
             # The gate let it through; the records are read again when the partition is opened.
-            if partition.skipped_from is None:
-                partition.skipped_from = int(batch.offsets[0])
+            partition.skip(int(batch.offsets[0]))
             return None
         rows = int(np.searchsorted(batch.offsets, partition.replay_until))
         if rows:
@@ -250,7 +301,7 @@ class Worker:
     def _send(self, batch: RecordBatch, output: Output) -> None:
         for event in output.events:
             self._sink.send(Message(self._topics.events, event.key, event.value, self._event_headers))
-        bytes_max = self._limits.dead_letter_bytes_max
+        bytes_max = self._dead_letter_bytes_max
         for reject in output.rejects:
             self._sink.send(dead_letter(self._topics.dead_letters, batch, reject, bytes_max=bytes_max))
 
@@ -287,12 +338,13 @@ class Worker:
             self._observer.released()
         return False
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, *, ready: bool) -> None:
         """Serve the sink; after ``hold_after_s`` serve the group, too, with its partitions paused."""
         moment_s = self._clock.monotonic_s()
         if self._crowded_since_s is None:
             self._crowded_since_s = moment_s
-        self._sink.poll(self._limits.poll_timeout_s)
+        if ready:
+            self._sink.poll(self._limits.poll_timeout_s)
         if not self._held and moment_s - self._crowded_since_s >= self._limits.hold_after_s:
             self._held = True
             self._source.hold()

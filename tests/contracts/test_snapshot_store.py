@@ -10,10 +10,20 @@ from functools import partial
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
-from detector.errors import SnapshotNotWrittenError, SnapshotRefusedError, SourceFailedError, StateUnavailableError
-from detector.io import KafkaConnection, KafkaSnapshotStore, MemoryBroker, MemorySnapshotStore, TopicPlan, Topics
-from detector.ports import SnapshotStore, TopicPartition
+from detector.errors import SnapshotRefusedError, SourceFailedError, StateUnavailableError
+from detector.io import (
+    KafkaConnection,
+    KafkaSink,
+    KafkaSnapshotStore,
+    MemoryBroker,
+    MemorySink,
+    MemorySnapshotStore,
+    TopicPlan,
+    Topics,
+)
+from detector.ports import Message, Receipt, Sink, SnapshotStore, TopicPartition
 from detector.state import Pointer
 from tests.kafka.broker import Broker
 from tests.kafka.workers import until
@@ -27,7 +37,7 @@ GROUP: Final = "group"
 def snapshot(offset: int, generation: int, chunks: Sequence[bytes]) -> tuple[Pointer, Sequence[bytes]]:
     """A pointer without a place, and the chunks it is of."""
     data = b"".join(chunks)
-    return Pointer(0, len(chunks), len(data), zlib.crc32(data), offset, generation, "hash", "cluster"), chunks
+    return Pointer(0, 0, len(chunks), len(data), zlib.crc32(data), offset, generation, "hash", "cluster"), chunks
 
 
 SMALL: Final = snapshot(100, 1, [b"one", b"two"])
@@ -46,9 +56,34 @@ class World(ABC):
         self.stack.callback(store.close)
         return store
 
+    def write(
+        self,
+        pointer: Pointer,
+        chunks: Sequence[bytes],
+        *,
+        between: Message | None = None,
+        place: TopicPartition = PLACE,
+    ) -> Pointer:
+        """Send a snapshot, perhaps with another record after its first chunk; gives the pointer with its place."""
+        receipts: list[Receipt] = []
+        sink = self.new_sink()
+        for number, message in enumerate(self.store().messages(place, pointer, chunks)):
+            if between is not None and number == 1:
+                sink.send(between)
+            sink.send(message, receipts.append)
+        sink.flush(30)
+        sink.close()
+        offsets = [receipt.offset for receipt in receipts if receipt.offset is not None]
+        assert len(offsets) == len(chunks)
+        return pointer.at(offsets[0], offsets[-1])
+
     @abstractmethod
     def new_store(self, group: str, topic: str) -> SnapshotStore:
         """A store of that group."""
+
+    @abstractmethod
+    def new_sink(self) -> Sink:
+        """A sink to the same broker."""
 
 
 class MemoryWorld(World):
@@ -59,6 +94,9 @@ class MemoryWorld(World):
 
     def new_store(self, group: str, topic: str) -> SnapshotStore:
         return MemorySnapshotStore(self.broker, topic=topic, group_id=group)
+
+    def new_sink(self) -> Sink:
+        return MemorySink(self.broker)
 
 
 class KafkaWorld(World):
@@ -88,34 +126,50 @@ class KafkaWorld(World):
     def new_store(self, group: str, topic: str) -> SnapshotStore:
         return KafkaSnapshotStore(self.connection, topic=topic, group_id=group)
 
+    def new_sink(self) -> Sink:
+        return KafkaSink(self.connection)
+
 
 class StoreContract:
     @pytest.mark.parametrize(("pointer", "chunks"), [SMALL, LARGE], ids=["small", "large"])
     def test_what_was_written_is_read_byte_for_byte(
         self, world: World, pointer: Pointer, chunks: Sequence[bytes]
     ) -> None:
-        written = world.store().write(PLACE, pointer, chunks)
-        assert written == pointer.at(written.first_offset)
+        written = world.write(pointer, chunks)
+        assert written.last_offset - written.first_offset == len(chunks) - 1
         assert world.store().read(PLACE, written) == b"".join(chunks)
 
     def test_writing_a_generation_leaves_the_one_before_in_place(self, world: World) -> None:
         store = world.store()
-        first, second = store.write(PLACE, *SMALL), store.write(PLACE, *LARGE)
-        assert second.first_offset >= first.first_offset + first.chunk_count
+        first, second = world.write(*SMALL), world.write(*LARGE)
+        assert second.first_offset > first.last_offset
         assert store.read(PLACE, first) == b"onetwo"
         assert store.read(PLACE, second) == b"".join(LARGE[1])
 
     def test_a_scan_finds_every_complete_snapshot_the_newest_state_first(self, world: World) -> None:
         store = world.store()
-        second, first = store.write(PLACE, *LARGE), store.write(PLACE, *SMALL)
+        second, first = world.write(*LARGE), world.write(*SMALL)
         assert store.scan(PLACE) == [second, first]
         assert world.store().scan(PLACE) == [second, first]
+
+    def test_what_others_write_in_between_does_no_harm(self, world: World) -> None:
+        stranger = world.store().messages(OTHER, *LARGE)[0]._replace(topic=world.topic)
+        written = world.write(*SMALL, between=stranger)
+        assert written.last_offset == written.first_offset + 2
+        assert world.store().read(PLACE, written) == b"onetwo"
+        assert world.store().scan(PLACE) == [written]
+
+    def test_a_chunk_of_another_snapshot_under_the_same_key_is_not_taken_for_ours(self, world: World) -> None:
+        rival = snapshot(150, 3, [b"two", b"one"])
+        stranger = world.store().messages(PLACE, *rival)[0]
+        written = world.write(*SMALL, between=stranger)
+        assert world.store().read(PLACE, written) == b"onetwo"
 
     def test_an_empty_state_topic_is_scanned_to_its_end(self, world: World) -> None:
         assert world.store().scan(PLACE) == []
 
     def test_topics_partitions_and_groups_do_not_see_each_other(self, world: World) -> None:
-        written = world.store().write(PLACE, *SMALL)
+        written = world.write(*SMALL)
         assert world.store().scan(OTHER) == []
         assert world.store("another").scan(PLACE) == []
         assert world.store().scan(TopicPartition("input", 2)) == []
@@ -127,31 +181,40 @@ class StoreContract:
     @pytest.mark.parametrize(
         "forged",
         [
-            lambda p: p.at(p.first_offset + 1),
-            lambda p: p.at(1_000),
-            lambda p: Pointer(p.first_offset, 1, p.size_bytes, p.crc, p.offset, p.generation, "hash", "cluster"),
-            lambda p: Pointer(p.first_offset, 3, p.size_bytes, p.crc, p.offset, p.generation, "hash", "cluster"),
-            lambda p: Pointer(p.first_offset, 2, p.size_bytes, 7, p.offset, p.generation, "hash", "cluster"),
-            lambda p: Pointer(p.first_offset, 2, 7, p.crc, p.offset, p.generation, "hash", "cluster"),
-            lambda p: Pointer(p.first_offset, 2, p.size_bytes, p.crc, p.offset, p.generation + 1, "hash", "cluster"),
+            lambda p: p.at(p.first_offset + 1, p.last_offset),
+            lambda p: p.at(p.first_offset, p.last_offset - 1),
+            lambda p: p.at(1_000, 1_001),
+            lambda p: replace(p, chunk_count=1),
+            lambda p: replace(p, chunk_count=3),
+            lambda p: replace(p, crc=7),
+            lambda p: replace(p, size_bytes=7),
+            lambda p: replace(p, generation=p.generation + 1),
         ],
-        ids=["shifted", "beyond the end", "cut", "too long", "other checksum", "other size", "other generation"],
+        ids=[
+            "begins late",
+            "ends early",
+            "beyond the end",
+            "cut",
+            "too long",
+            "other checksum",
+            "other size",
+            "other generation",
+        ],
     )
     def test_what_is_not_exactly_as_the_pointer_says_is_refused(
         self, world: World, forged: Callable[[Pointer], Pointer]
     ) -> None:
         store = world.store()
-        written = store.write(PLACE, *SMALL)
+        written = world.write(*SMALL)
         with pytest.raises(SnapshotRefusedError):
             store.read(PLACE, forged(written))
 
     def test_a_snapshot_that_broke_off_is_never_found(self, world: World) -> None:
         store = world.store()
         pointer, chunks = SMALL
-        store.write(PLACE, pointer, chunks)
-        cut = Pointer(0, 3, 9, 9, 150, 3, "hash", "cluster")
-        with pytest.raises(SnapshotNotWrittenError):
-            store.write(PLACE, cut, [b"x", b"y"])
+        world.write(pointer, chunks)
+        cut = Pointer(0, 0, 3, 9, 9, 150, 3, "hash", "cluster")
+        world.write(cut, [b"x", b"y"])
         assert [found.offset for found in store.scan(PLACE)] == [100]
 
     def test_the_cluster_is_named_and_the_same_each_time(self, world: World) -> None:
@@ -176,7 +239,7 @@ class TestMemory(StoreContract):
     def test_compaction_keeps_the_last_two_generations(self) -> None:
         world = MemoryWorld()
         store = world.store()
-        kept = [store.write(PLACE, *snapshot(100 * number, number, [b"a", b"%d" % number])) for number in range(1, 6)]
+        kept = [world.write(*snapshot(100 * number, number, [b"a", b"%d" % number])) for number in range(1, 6)]
         home = TopicPartition(world.topic, PLACE.partition)
         world.broker.compact(home, len(world.broker.records(home)))
         assert store.scan(PLACE) == [kept[4], kept[3]]

@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 DEADLINE_S: Final = 60.0
 NUMBERS: Final = itertools.count()
+Delivery = Literal["exactly_once", "at_least_once"]
+Isolation = Literal["read_committed", "read_uncommitted"]
 
 
 def until(reached: Callable[[], bool], what: str, *, deadline_s: float = DEADLINE_S) -> None:
@@ -39,6 +41,7 @@ class Stage:
         partitions: int = 2,
         dead_letters: bool = True,
         state: bool = True,
+        delivery: Delivery = "exactly_once",
     ) -> None:
         name = f"run-{os.getpid()}-{next(NUMBERS)}"
         self.bootstrap_servers = bootstrap_servers
@@ -48,6 +51,7 @@ class Stage:
         self.places = [TopicPartition(self.input, partition) for partition in range(partitions)]
         self._folder = folder
         self._prefix = name
+        self._delivery = delivery
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
         # Idempotent, since tests know each record by its offset: a retried batch must not change places with the next.
         self._producer = Producer(
@@ -72,6 +76,7 @@ class Stage:
                 "session_timeout_ms": 3_000,
             },
             "output": {"prefix": self._prefix},
+            "delivery": {"mode": self._delivery},
             "telemetry": {"http_host": "127.0.0.1", "http_port": 0, "log_format": "json"},
         }
         for section, keys in more.items():
@@ -85,7 +90,9 @@ class Stage:
         prefix = f"{self._prefix}-calm"
         self._create([NewTopic(f"{prefix}.{topic}", 1, 1) for topic in ("events", "dlq")])
         kafka = {"group_id": self.calm_group}
-        settings = self.settings(kafka=kafka, output={"prefix": prefix}, state={"enabled": False})
+        settings = self.settings(
+            kafka=kafka, output={"prefix": prefix}, state={"enabled": False}, delivery={"mode": "at_least_once"}
+        )
         return settings, f"{prefix}.events"
 
     def wipe_pointers(self) -> None:
@@ -112,17 +119,19 @@ class Stage:
             self._producer.poll(0)
         assert self._producer.flush(DEADLINE_S) == 0
 
-    def read(self, topic: str) -> list[Message]:
-        """Everything that stands in an output topic."""
-        consumer = self._consumer()
+    def read(self, topic: str, *, isolation: Isolation = "read_committed") -> list[Message]:
+        """Everything that stands in an output topic; ``read_uncommitted`` shows aborted records, too."""
+        consumer = self._consumer(isolation=isolation)
         try:
-            place = TopicPartition(topic, 0, 0)
-            _, end = consumer.get_watermark_offsets(place, timeout=DEADLINE_S)
-            consumer.assign([place])
+            consumer.assign([TopicPartition(topic, 0, 0)])
             messages: list[Message] = []
-            while len(messages) < end:
-                messages.extend(message for message in consumer.consume(end, 1.0) if message.error() is None)
-            return messages
+            while True:
+                for message in consumer.consume(10_000, 1.0):
+                    error = message.error()
+                    if error is None:
+                        messages.append(message)
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        return messages
         finally:
             consumer.close()
 
@@ -160,25 +169,35 @@ class Stage:
         headers = [dict(message.headers() or ()) for message in self.read(self.dead_letters)]
         return {(int(each["detector-partition"] or b""), int(each["detector-offset"] or b"")) for each in headers}
 
-    def _consumer(self, group: str | None = None) -> Consumer:
+    def _consumer(self, group: str | None = None, isolation: Isolation = "read_committed") -> Consumer:
         return Consumer(
             {
                 "bootstrap.servers": self.bootstrap_servers,
                 "group.id": group or self.group,
                 "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": isolation,
                 "log_level": 0,
             }
         )
 
 
 class WorkerRun:
-    """One `detector run`; killed at the end of the test if it still runs."""
+    """One `detector run`; killed at the end of the test if it still runs.
 
-    def __init__(self, settings: Path) -> None:
+    ``pod`` stands for the host's name: workers that live at the same time must differ in it, a successor keeps it.
+    """
+
+    def __init__(self, settings: Path, *, pod: str = "pod-0") -> None:
+        prefix = json.loads(settings.read_text())["output"]["prefix"]
+        environment = os.environ | {"DETECTOR_KAFKA__TRANSACTIONAL_ID": f"{prefix}-{pod}"}
         self._log = settings.with_suffix(f".{next(NUMBERS)}.log")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own command, in a folder of the test
-                [sys.executable, "-m", "detector", "run", "--config", settings], stdout=log, stderr=log
+                [sys.executable, "-m", "detector", "run", "--config", settings],
+                stdout=log,
+                stderr=log,
+                env=environment,
             )
 
     def __enter__(self) -> Self:

@@ -144,7 +144,7 @@ class Schedule:
 
     def break_snapshot(self) -> None:
         if self.workers:
-            self.random.choice(self.workers).store.fail_next()
+            self.random.choice(self.workers).sink.fail_next(STATE)
 
     def compact(self) -> None:
         if len(self.ends) > COMPACTION_LAG_STEPS:

@@ -77,6 +77,7 @@ class TestRun:
     def test_it_works_serves_and_ends_with_zero_on_sigterm(self, broker: EmbeddedBroker, tmp_path: Path) -> None:
         config = {
             "kafka": {"bootstrap_servers": broker.bootstrap_servers, "topics": ["metrics"]},
+            "delivery": {"mode": "at_least_once"},  # embedded brokers keep no transactions
             "telemetry": {"http_host": "127.0.0.1", "http_port": 0, "log_format": "json"},
         }
         (tmp_path / "c.yaml").write_bytes(orjson.dumps(config))

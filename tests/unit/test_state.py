@@ -32,7 +32,7 @@ GOLDEN: Final = Path(__file__).parent.parent.parent / "schemas" / "examples" / "
 HEADER: Final = SnapshotHeader(
     config_hash="h", cluster="c", topic="t", partition=3, offset=41, watermark_ms=5, series_count=2, open_episodes=1
 )
-POINTER: Final = Pointer(7, 3, 1_234_567, 4_000_000_000, 99, 5, "79e48d9771fcc11f", "Ku6Qf8RdS9WUnTYdYqxoYQ")
+POINTER: Final = Pointer(7, 9, 3, 1_234_567, 4_000_000_000, 99, 5, "79e48d9771fcc11f", "Ku6Qf8RdS9WUnTYdYqxoYQ")
 
 
 def example() -> bytes:

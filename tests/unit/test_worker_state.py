@@ -124,7 +124,7 @@ class TestSnapshots:
         bench.run_until(lambda: parse_pointer(committed(broker).metadata) is not None if bench.committed() else False)
         bench.turn(5, advance_s=0.6)
         before = committed(broker).metadata
-        bench.store.fail_next()
+        bench.sink.fail_next(STATE)
         write(broker, GOOD)
         bench.run_until(lambda: "snapshot_failed" in bench.observer.names(), advance_s=0.2)
         assert committed(broker).metadata == before
