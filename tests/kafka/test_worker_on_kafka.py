@@ -124,7 +124,7 @@ class TestGroup:
         settings = stage.settings()
         for partition in range(2):
             stage.write(metrics(4, 2_000), partition=partition)
-        with WorkerRun(settings) as first, WorkerRun(settings) as second:
+        with WorkerRun(settings) as first, WorkerRun(settings, pod="pod-1") as second:
             until(lambda: _owns(first) == 1 and _owns(second) == 1, "one partition each")
             for partition in range(2):
                 stage.write(metrics(5, 2_000, start=2_000), partition=partition)

@@ -189,7 +189,7 @@ class WorkerRun:
     """
 
     def __init__(self, settings: Path, *, pod: str = "pod-0") -> None:
-        prefix = json.loads(settings.read_text())["output"]["prefix"]
+        prefix = json.loads(settings.read_text()).get("output", {}).get("prefix", "run")
         environment = os.environ | {"DETECTOR_KAFKA__TRANSACTIONAL_ID": f"{prefix}-{pod}"}
         self._log = settings.with_suffix(f".{next(NUMBERS)}.log")
         with self._log.open("wb") as log:
