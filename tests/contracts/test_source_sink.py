@@ -39,6 +39,7 @@ class Listener:
         self.starts: dict[TopicPartition, Committed] = {}
         self.gates: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
         self.assigned_count = 0
+        self.gaps: list[tuple[TopicPartition, int]] = []
         self.on_revoke: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
 
     def assigned(self, partitions: Mapping[TopicPartition, Committed]) -> None:
@@ -55,6 +56,10 @@ class Listener:
 
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         self.owned -= set(partitions)
+
+    def out_of_range(self, partition: TopicPartition, offset: int) -> None:
+        assert partition in self.owned
+        self.gaps.append((partition, offset))
 
 
 class Reader:
@@ -385,12 +390,14 @@ class FullContract(DeliveryContract):
         reader.source.release()
         reader.read(90)
 
-    def test_a_partition_begins_where_the_broker_says(self, world: World) -> None:
+    def test_the_broker_says_where_a_partition_begins_and_ends(self, world: World) -> None:
         topic = world.topic()
         world.write(topic, 30)
         reader = world.reader(topic)
         until(lambda: len(reader.listener.owned) == 3, reader.turn)
-        assert {reader.source.begins(place) for place in reader.listener.owned} == {0}
+        bounds = {place: reader.source.bounds(place) for place in reader.listener.owned}
+        assert {begin for begin, _ in bounds.values()} == {0}
+        assert sum(end for _, end in bounds.values()) == 30
 
     def test_two_members_share_the_partitions_and_none_has_two_owners(self, world: World) -> None:
         topic = world.topic()

@@ -1,0 +1,108 @@
+"""Whether the group has taken us in: asked under KIP-848, where a broker may answer with silence.
+
+Under ``group.protocol=consumer`` a member hears nothing in two cases: the broker does not know the protocol (then it
+hears nothing for ever), and the group has more members than partitions (then all is well). Only the group's
+description tells them apart. Nothing in here waits: answers are looked at when they have come.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from detector.errors import SourceFailedError
+from detector.io.kafka_config import KafkaConnection
+from detector.io.kafka_errors import SeldomLog
+
+SILENCE_S: Final = 3.0
+"""Before the first question; an assignment takes a few tenths of a second where partitions are free."""
+
+ASK_EVERY_S: Final = 1.0
+
+ANSWER_TIMEOUT_S: Final = 10.0
+"""One question; without an answer until then it is asked anew."""
+
+NO_SUCH_GROUP: Final = frozenset(
+    {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE}  # noqa: SLF001
+)
+"""Answers that say as clearly as a description without members that nobody has joined."""
+
+REMEDY: Final = (
+    "Kafka before 4.0, or with group.version 0, has no such groups (KIP-848): upgrade the brokers, or set "
+    "kafka.group_protocol: classic"
+)
+
+
+class JoinCheck:
+    """Asks for the description of ``group_id`` for as long as a member hears nothing.
+
+    ``member_id`` gives the member's id once it has one. ``refused_after_s`` is for how long the brokers must deny the
+    membership before that is believed: a coordinator that moves may deny it for a moment.
+    """
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        group_id: str,
+        member_id: Callable[[], str | None],
+        *,
+        refused_after_s: float,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connection = connection
+        self._group_id = group_id
+        self._member_id = member_id
+        self._refused_after_s = refused_after_s
+        self._monotonic_s = monotonic_s
+        self._ask_s = monotonic_s() + SILENCE_S
+        self._denied_since_s: float | None = None
+        self._client: AdminClient | None = None
+        self._answer: Future[Any] | None = None
+        self._seldom = SeldomLog(structlog.get_logger(__name__), "consumer_error_waited")
+
+    def turn(self) -> bool:
+        """Whether the group lists us. Raises ``SourceFailedError`` once brokers that answer have denied it for long."""
+        moment_s = self._monotonic_s()
+        if self._answer is None:
+            if moment_s >= self._ask_s:
+                self._answer = self._ask()
+                self._ask_s = moment_s + ASK_EVERY_S
+            return False
+        if not self._answer.done():
+            return False
+        listed = self._listed(self._answer)
+        self._answer = None
+        if listed is not False:
+            self._denied_since_s = None
+            return listed is True
+        if self._denied_since_s is None:
+            self._denied_since_s = moment_s
+        elif moment_s - self._denied_since_s >= self._refused_after_s:
+            raise SourceFailedError(
+                f"the brokers answer, but the group {self._group_id} has not taken this worker in under "
+                f"kafka.group_protocol: consumer. {REMEDY}"
+            )
+        return False
+
+    def _ask(self) -> Future[Any]:
+        if self._client is None:  # kept: a client that is collected takes its requests with it
+            self._client = AdminClient({**self._connection.admin_options(), "log_level": 0})
+        answers = self._client.describe_consumer_groups([self._group_id], request_timeout=ANSWER_TIMEOUT_S)
+        answer: Future[Any] = answers[self._group_id]
+        return answer
+
+    def _listed(self, answer: Future[Any]) -> bool | None:
+        """Whether the description names us; None where it is no answer."""
+        try:
+            members = answer.result(0).members
+        except KafkaException as exception:
+            error: KafkaError = exception.args[0]
+            if error.code() in NO_SUCH_GROUP:
+                return False
+            self._seldom.warning(error)
+            return None
+        return any(member.member_id == self._member_id() for member in members)
