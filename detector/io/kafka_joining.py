@@ -1,22 +1,23 @@
 """Whether the group has taken us in: asked under KIP-848, where a broker may answer with silence.
 
 Under ``group.protocol=consumer`` a member hears nothing in two cases: the broker does not know the protocol (then it
-hears nothing for ever), and the group has more members than partitions (then all is well). Only the group's
-description tells them apart. Nothing in here waits: answers are looked at when they have come.
+hears nothing for ever), and there is no partition for it: the group has more members than partitions (then all is
+well), or a topic does not exist. Only the group's and the topics' descriptions tell them apart. Nothing in here waits:
+answers are looked at when they have come.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from detector.errors import SourceFailedError
-from detector.io.kafka_config import KafkaConnection
-from detector.io.kafka_errors import SeldomLog
+from detector.io.kafka_config import ConsumerGroup, KafkaConnection
+from detector.io.kafka_errors import REFUSED, SeldomLog, words
 
 SILENCE_S: Final = 3.0
 """Before the first question; an assignment takes a few tenths of a second where partitions are free."""
@@ -38,62 +39,69 @@ REMEDY: Final = (
 
 
 class JoinCheck:
-    """Asks for the description of ``group_id`` for as long as a member hears nothing.
+    """Asks for the descriptions of a group and its topics for as long as a member hears nothing.
 
-    ``member_id`` gives the member's id once it has one. ``refused_after_s`` is for how long the brokers must deny the
-    membership before that is believed: a coordinator that moves may deny it for a moment.
+    ``member_id`` gives the member's id once it has one. Brokers must deny the membership for the group's
+    ``join_timeout_s`` before that is believed: a coordinator that moves may deny it for a moment.
     """
 
     def __init__(
         self,
         connection: KafkaConnection,
-        group_id: str,
+        group: ConsumerGroup,
         member_id: Callable[[], str | None],
         *,
-        refused_after_s: float,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
-        self._group_id = group_id
+        self._group = group
+        self._topics = [topic for topic in group.topics if not topic.startswith("^")]
         self._member_id = member_id
-        self._refused_after_s = refused_after_s
         self._monotonic_s = monotonic_s
         self._ask_s = monotonic_s() + SILENCE_S
         self._denied_since_s: float | None = None
         self._client: AdminClient | None = None
         self._answer: Future[Any] | None = None
+        self._topic_answers: Mapping[str, Future[Any]] = {}
         self._seldom = SeldomLog(structlog.get_logger(__name__), "consumer_error_waited")
 
     def turn(self) -> bool:
-        """Whether the group lists us. Raises ``SourceFailedError`` once brokers that answer have denied it for long."""
+        """Whether the group lists us, and no topic is missing.
+
+        Raises ``SourceFailedError`` for a missing topic, and once brokers that answer have denied the membership for
+        long.
+        """
         moment_s = self._monotonic_s()
         if self._answer is None:
             if moment_s >= self._ask_s:
-                self._answer = self._ask()
+                self._ask()
                 self._ask_s = moment_s + ASK_EVERY_S
             return False
-        if not self._answer.done():
+        if not all(answer.done() for answer in (self._answer, *self._topic_answers.values())):
             return False
         listed = self._listed(self._answer)
         self._answer = None
         if listed is not False:
             self._denied_since_s = None
-            return listed is True
+            return listed is True and self._topics_exist()
         if self._denied_since_s is None:
             self._denied_since_s = moment_s
-        elif moment_s - self._denied_since_s >= self._refused_after_s:
+        elif moment_s - self._denied_since_s >= self._group.join_timeout_s:
             raise SourceFailedError(
-                f"the brokers answer, but the group {self._group_id} has not taken this worker in under "
+                f"the brokers answer, but the group {self._group.group_id} has not taken this worker in under "
                 f"kafka.group_protocol: consumer. {REMEDY}"
             )
         return False
 
-    def _ask(self) -> Future[Any]:
+    def _ask(self) -> None:
         if self._client is None:  # kept: a client that is collected takes its requests with it
             self._client = AdminClient({**self._connection.admin_options(), "log_level": 0})
-        answers = self._client.describe_consumer_groups([self._group_id], request_timeout=ANSWER_TIMEOUT_S)
-        answer: Future[Any] = answers[self._group_id]
-        return answer
+        group_id = self._group.group_id
+        answers = self._client.describe_consumer_groups([group_id], request_timeout=ANSWER_TIMEOUT_S)
+        self._answer = answers[group_id]
+        if self._topics:
+            topics = TopicCollection(self._topics)
+            self._topic_answers = self._client.describe_topics(topics, request_timeout=ANSWER_TIMEOUT_S)
 
     def _listed(self, answer: Future[Any]) -> bool | None:
         """Whether the description names us; None where it is no answer."""
@@ -106,3 +114,16 @@ class JoinCheck:
             self._seldom.warning(error)
             return None
         return any(member.member_id == self._member_id() for member in members)
+
+    def _topics_exist(self) -> bool:
+        """Whether all topics were described; a missing one is as wrong here as under the classic protocol."""
+        for topic, answer in self._topic_answers.items():
+            try:
+                answer.result(0)
+            except KafkaException as exception:
+                error: KafkaError = exception.args[0]
+                if error.code() in REFUSED:
+                    raise SourceFailedError(f"the consumer cannot go on: topic {topic}: {words(error)}") from exception
+                self._seldom.warning(error)
+                return False
+        return True
