@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?=
+NODES ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format bench kafka warmup schemas clean
@@ -36,8 +37,8 @@ format: $(STAMP) ## apply formatting and safe fixes
 bench: $(STAMP) ## run the benchmarks and write benchmarks/README.md
 	$(BIN)/python -m benchmarks.report
 
-kafka: $(STAMP) ## a real single-node Apache Kafka in the foreground, until Ctrl-C
-	$(BIN)/python -m tests.kafka.broker
+kafka: $(STAMP) ## a real Apache Kafka in the foreground, until Ctrl-C (NODES=3 for a cluster)
+	$(BIN)/python -m tests.kafka.broker --nodes $(NODES)
 
 warmup: $(STAMP) ## compile every kernel into the on-disk cache
 	$(BIN)/detector warmup

@@ -2,8 +2,11 @@
 
 Under ``group.protocol=consumer`` a member hears nothing in two cases: the broker does not know the protocol (then it
 hears nothing for ever), and there is no partition for it: the group has more members than partitions (then all is
-well), or a topic does not exist. Only the group's and the topics' descriptions tell them apart. Nothing in here waits:
-answers are looked at when they have come.
+well), or a topic does not exist. The list of groups with their types, and the description of the topics, tell them
+apart. Nothing in here waits: answers are looked at when they have come.
+
+A group's own description would say more, but librdkafka aborts the process when the coordinator that it asks for one
+goes away (librdkafka issue 4605).
 """
 
 import time
@@ -12,7 +15,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from detector.errors import SourceFailedError
@@ -27,10 +30,11 @@ ASK_EVERY_S: Final = 1.0
 ANSWER_TIMEOUT_S: Final = 10.0
 """One question; without an answer until then it is asked anew."""
 
-NO_SUCH_GROUP: Final = frozenset(
-    {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE}  # noqa: SLF001
-)
-"""Answers that say as clearly as a description without members that nobody has joined."""
+CANNOT_ANSWER: Final = frozenset({KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})  # noqa: SLF001
+"""Answers of brokers that are older than any list of groups with types."""
+
+DESERTED: Final = frozenset({ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD})
+"""States of a group that has no members."""
 
 REMEDY: Final = (
     "Kafka before 4.0, or with group.version 0, has no such groups (KIP-848): upgrade the brokers, or set "
@@ -39,24 +43,22 @@ REMEDY: Final = (
 
 
 class JoinCheck:
-    """Asks for the descriptions of a group and its topics for as long as a member hears nothing.
+    """Asks whether a group lives under the new protocol, and its topics exist, for as long as a member hears nothing.
 
-    ``member_id`` gives the member's id once it has one. Brokers must deny the membership for the group's
-    ``join_timeout_s`` before that is believed: a coordinator that moves may deny it for a moment.
+    Brokers must deny it for the group's ``join_timeout_s`` before that is believed: a join takes a moment, and a
+    coordinator that moves may forget the group for another.
     """
 
     def __init__(
         self,
         connection: KafkaConnection,
         group: ConsumerGroup,
-        member_id: Callable[[], str | None],
         *,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
         self._group = group
         self._topics = [topic for topic in group.topics if not topic.startswith("^")]
-        self._member_id = member_id
         self._monotonic_s = monotonic_s
         self._ask_s = monotonic_s() + SILENCE_S
         self._denied_since_s: float | None = None
@@ -66,10 +68,9 @@ class JoinCheck:
         self._seldom = SeldomLog(structlog.get_logger(__name__), "consumer_error_waited")
 
     def turn(self) -> bool:
-        """Whether the group lists us, and no topic is missing.
+        """Whether the group lives, and no topic is missing.
 
-        Raises ``SourceFailedError`` for a missing topic, and once brokers that answer have denied the membership for
-        long.
+        Raises ``SourceFailedError`` for a missing topic, and once brokers that answer have denied the group for long.
         """
         moment_s = self._monotonic_s()
         if self._answer is None:
@@ -88,7 +89,7 @@ class JoinCheck:
             self._denied_since_s = moment_s
         elif moment_s - self._denied_since_s >= self._group.join_timeout_s:
             raise SourceFailedError(
-                f"the brokers answer, but the group {self._group.group_id} has not taken this worker in under "
+                f"the brokers answer, but the group {self._group.group_id} does not live under "
                 f"kafka.group_protocol: consumer. {REMEDY}"
             )
         return False
@@ -96,24 +97,26 @@ class JoinCheck:
     def _ask(self) -> None:
         if self._client is None:  # kept: a client that is collected takes its requests with it
             self._client = AdminClient({**self._connection.admin_options(), "log_level": 0})
-        group_id = self._group.group_id
-        answers = self._client.describe_consumer_groups([group_id], request_timeout=ANSWER_TIMEOUT_S)
-        self._answer = answers[group_id]
+        self._answer = self._client.list_consumer_groups(request_timeout=ANSWER_TIMEOUT_S)
         if self._topics:
             topics = TopicCollection(self._topics)
             self._topic_answers = self._client.describe_topics(topics, request_timeout=ANSWER_TIMEOUT_S)
 
     def _listed(self, answer: Future[Any]) -> bool | None:
-        """Whether the description names us; None where it is no answer."""
+        """Whether the group stands in the list as it should; None where the list may not be whole."""
         try:
-            members = answer.result(0).members
+            listing = answer.result(0)
         except KafkaException as exception:
-            error: KafkaError = exception.args[0]
-            if error.code() in NO_SUCH_GROUP:
-                return False
-            self._seldom.warning(error)
+            self._seldom.warning(exception.args[0])
             return None
-        return any(member.member_id == self._member_id() for member in members)
+        for group in listing.valid:
+            if group.group_id == self._group.group_id:
+                return group.type is ConsumerGroupType.CONSUMER and group.state not in DESERTED
+        for error in listing.errors:
+            if error.code() not in CANNOT_ANSWER:
+                self._seldom.warning(error)
+                return None
+        return False
 
     def _topics_exist(self) -> bool:
         """Whether all topics were described; a missing one is as wrong here as under the classic protocol."""

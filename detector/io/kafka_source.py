@@ -284,7 +284,7 @@ class KafkaSource:
     def _await_assignment(self) -> None:
         """Under the new protocol silence may mean anything; under the classic one every member is told."""
         if self._group.protocol == "consumer":
-            self._joining = JoinCheck(self._connection, self._group, self._consumer.memberid)
+            self._joining = JoinCheck(self._connection, self._group)
 
     def _give_up(self, partitions: list[ClientPartition]) -> list[TopicPartition]:
         places = [TopicPartition(each.topic, each.partition) for each in partitions]

@@ -5,7 +5,7 @@
    if that fails, the newest one in the state topic whose offset is not past the committed one.
 3. On the loop: the input is opened at the snapshot's offset S. Up to the committed offset C records go through the
    models and nothing is sent, since everything before C was delivered. From C on the partition is live.
-4. Without a usable snapshot, or when the input no longer holds the records from S on, the state is lost:
+4. Without a usable snapshot, or when the input does not hold the records from S on, the state is lost:
    ``on_state_loss`` decides.
 
 One partition at a time; the others flow meanwhile. Brokers without an answer are asked again, never taken for a loss.

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -39,6 +41,7 @@ class Stage:
         folder: Path,
         *,
         partitions: int = 2,
+        replicas: int = 1,
         dead_letters: bool = True,
         state: bool = True,
         delivery: Delivery = "exactly_once",
@@ -50,6 +53,7 @@ class Stage:
         self.events, self.dead_letters, self.state = f"{name}.events", f"{name}.dlq", f"{name}.state"
         self.places = [TopicPartition(self.input, partition) for partition in range(partitions)]
         self._folder = folder
+        self._replicas = replicas
         self._prefix = name
         self._delivery = delivery
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
@@ -58,9 +62,9 @@ class Stage:
             {"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True, "log_level": 0}
         )
         outputs = [self.events, self.dead_letters] if dead_letters else [self.events]
-        self._create([NewTopic(self.input, partitions, 1), *(NewTopic(topic, 1, 1) for topic in outputs)])
+        self._create([NewTopic(self.input, partitions, replicas), *(NewTopic(topic, 1, replicas) for topic in outputs)])
         if state:
-            self._create([NewTopic(self.state, partitions, 1, config={"cleanup.policy": "compact"})])
+            self._create([NewTopic(self.state, partitions, replicas, config={"cleanup.policy": "compact"})])
 
     def _create(self, topics: Sequence[NewTopic]) -> None:
         for future in self._admin.create_topics(list(topics)).values():
@@ -81,6 +85,8 @@ class Stage:
         }
         for section, keys in more.items():
             settings.setdefault(section, {}).update(keys)
+        if settings["kafka"].get("group_protocol") == "consumer":
+            del settings["kafka"]["session_timeout_ms"]  # the brokers decide, and the test brokers alike
         path = self._folder / f"settings-{next(NUMBERS)}.yaml"
         path.write_text(json.dumps(settings))  # JSON is YAML, too
         return path
@@ -88,12 +94,31 @@ class Stage:
     def calm_settings(self) -> tuple[Path, str]:
         """Settings of a worker that reads the same input as another group, and its topic of events."""
         prefix = f"{self._prefix}-calm"
-        self._create([NewTopic(f"{prefix}.{topic}", 1, 1) for topic in ("events", "dlq")])
+        self._create([NewTopic(f"{prefix}.{topic}", 1, self._replicas) for topic in ("events", "dlq")])
         kafka = {"group_id": self.calm_group}
         settings = self.settings(
             kafka=kafka, output={"prefix": prefix}, state={"enabled": False}, delivery={"mode": "at_least_once"}
         )
         return settings, f"{prefix}.events"
+
+    def expire(self, before: int, partition: int = 0) -> None:
+        """Let retention remove the input's records before an offset."""
+        place = TopicPartition(self.input, partition, before)
+        for future in self._admin.delete_records([place]).values():
+            assert future.result(DEADLINE_S).low_watermark == before
+
+    def commit(self, offset: int, metadata: str = "", partition: int = 0) -> None:
+        """Commit for the group, which must be empty, as an administrator does."""
+        consumer = self._consumer()
+        try:
+            place = TopicPartition(self.input, partition, offset, metadata)
+            consumer.commit(offsets=[place], asynchronous=False)
+        finally:
+            consumer.close()
+
+    def forget_group(self) -> None:
+        """Delete all that the group has committed, as brokers do after some days without members."""
+        self._admin.delete_consumer_groups([self.group])[self.group].result(DEADLINE_S)
 
     def wipe_pointers(self) -> None:
         """Commit the same offsets without metadata, as an administrator's reset does; the group must be empty."""
@@ -234,6 +259,24 @@ class WorkerRun:
         """Ask it to end in order (SIGTERM) and give the exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self.ended()
+
+    def paused(self) -> None:
+        """Stop it in the middle of whatever it does (SIGSTOP)."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resumed(self) -> None:
+        """Let it go on (SIGCONT)."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def ready(self) -> bool:
+        """What `/readyz` says; false while nobody answers there."""
+        for line in self.log("worker_started"):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{line['http_port']}/readyz", timeout=5) as answer:
+                    return bool(answer.status == HTTPStatus.OK)
+            except OSError:
+                return False
+        return False
 
     def killed(self) -> None:
         """End it at this very instruction."""
