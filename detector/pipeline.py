@@ -27,7 +27,7 @@ from detector.batches import (
     SeriesKey,
     Transition,
 )
-from detector.columns import Deferred, WholeCopy, under
+from detector.columns import Deferred, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
@@ -143,7 +143,7 @@ class PartitionPipeline:
             open_episodes=self.open_episodes,
         )
         parts = {
-            "series": WholeCopy(self._series.columns()),
+            "series": self._series.begin_copy(slots),
             "learners": self._bank.begin_copy(slots),
             "episodes": self._judge.begin_copy(slots),
         }
@@ -152,7 +152,7 @@ class PartitionPipeline:
         return copy
 
     def _save(self, slots: IntArray) -> None:
-        """Let a copy under way have the state of ``slots``: before anything changes models or episodes of theirs."""
+        """Let a copy under way have the state of ``slots``: before anything of theirs changes."""
         if self._copy is None:
             return
         copy = self._copy()
@@ -232,6 +232,7 @@ class PartitionPipeline:
         accepted = passage.accepted[start:stop]
         if traced is not None:
             traced.name(start, self._names(slots.tolist()))
+        self._save(slots)
         late, repeated = admit(self._series.last_ms, slots, times, accepted)
         counts.late += late
         counts.repeated += repeated
@@ -240,7 +241,6 @@ class PartitionPipeline:
             slots, times, values, rows = slots[accepted], times[accepted], values[accepted], rows[accepted]
         if not len(slots):
             return
-        self._save(slots)
         scores = ScoreColumns.empty(len(slots))
         counts.scored += len(slots)
         counts.learner_failures += self._bank.score(slots, times, values, scores)

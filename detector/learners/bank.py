@@ -113,6 +113,8 @@ class LearnerBank:
     def begin_copy(self, slots: IntArray) -> PartialCopy:
         """Owner of each of these open slots, and each learner's state of its own ones in the same order."""
         owners, rows = self._owners[slots], self._rows[slots]
+        if len(self._parts) == 1:
+            return _BankCopy(owners, [self._parts[0].learner.begin_copy(rows)])
         parts = [part.learner.begin_copy(rows[owners == index]) for index, part in enumerate(self._parts)]
         return _BankCopy(owners, parts)
 
@@ -143,13 +145,18 @@ class _BankCopy:
     def __init__(self, owners: IntArray, parts: Sequence[PartialCopy]) -> None:
         self._owners = owners
         self._parts = parts
-        self._ranks = np.zeros(len(owners), dtype=np.int64)
+        if len(parts) == 1:
+            return
+        self._ranks = np.empty(len(owners), dtype=np.int64)
         for index in range(len(parts)):
             own = np.flatnonzero(owners == index)
             self._ranks[own] = np.arange(len(own))
 
     def take(self, positions: IntArray) -> None:
         """Let each learner copy its own ones of these positions."""
+        if len(self._parts) == 1:
+            self._parts[0].take(positions)
+            return
         owners = self._owners[positions]
         for index, part in enumerate(self._parts):
             part.take(self._ranks[positions[owners == index]])

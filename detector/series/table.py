@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import BoolArray, IntArray, SeriesIdentity, SeriesKey
-from detector.columns import Columns, Deferred, taken
+from detector.columns import Columns, PartialCopy, taken
 from detector.errors import SnapshotRefusedError
 from detector.series.order import NEVER_MS
 from detector.series.stored import PART_SERIES, canonical_of, fingerprint_number, join, pack, split, unpack
@@ -86,7 +86,7 @@ class SeriesTable:
 
     def identity(self, slot: int) -> SeriesIdentity:
         """Identity of a live slot, made anew by each call."""
-        return unpack(self._packed_at(slot))
+        return unpack(self.packed_at(slot))
 
     def route(
         self,
@@ -133,7 +133,7 @@ class SeriesTable:
             if self._slots_by_fingerprint.get(fingerprint) == slot:
                 del self._slots_by_fingerprint[fingerprint]
             else:
-                del self._namesakes[canonical_of(self._packed_at(slot))]
+                del self._namesakes[canonical_of(self.packed_at(slot))]
             self._packed[slot] = None
             for key in self._keys_by_slot[slot] or ():
                 del self._slots_by_key[key]
@@ -146,20 +146,15 @@ class SeriesTable:
         """Slots in use, ascending."""
         return np.flatnonzero(self._live)
 
-    def columns(self) -> Deferred:
-        """Everything but the aliases, which are found again: slots and times of live series, identities, free slots."""
-        slots = self.live_slots()
-        times, free = self.last_ms[slots], np.array(self._free, dtype=np.int64)
-        packed = self._packed.copy()
+    def begin_copy(self, slots: IntArray) -> PartialCopy:
+        """Begin a copy of these slots, all that are live: their times and identities, and the free slots.
 
-        def laid_out() -> Columns:
-            identities = join([each for each in packed if each is not None])
-            return {"slots": slots, "last_ms": times, "identities": identities, "free": free}
-
-        return laid_out
+        Aliases are left out: they are found again.
+        """
+        return _SeriesCopy(self, slots, np.array(self._free, dtype=np.int64))
 
     def restore(self, columns: Columns) -> IntArray:
-        """Fill a new table from :meth:`columns`; returns the live slots. Raises ``SnapshotRefusedError``."""
+        """Fill a new table from a copy's columns; returns the live slots. Raises ``SnapshotRefusedError``."""
         assert not self._packed, "only a new table is restored"
         slots, free = _numbers(columns, "slots"), _numbers(columns, "free")
         times = taken(columns, "last_ms", np.dtype(np.int64), slots.shape)
@@ -191,7 +186,7 @@ class SeriesTable:
             return
         self._slots_by_fingerprint.clear()
         for slot, fingerprint in zip(slots.tolist(), fingerprints.tolist(), strict=True):
-            self._lead(fingerprint, canonical_of(self._packed_at(slot)), slot)
+            self._lead(fingerprint, canonical_of(self.packed_at(slot)), slot)
 
     def _lead(self, fingerprint: int, canonical: str, slot: int) -> None:
         """Let a series be found: by its fingerprint, or, where another one has it already, by its text."""
@@ -201,11 +196,12 @@ class SeriesTable:
     def _found(self, fingerprint: int, canonical: str) -> int | None:
         """Slot of the series with this identity, if it has one."""
         slot = self._slots_by_fingerprint.get(fingerprint)
-        if slot is not None and canonical_of(self._packed_at(slot)) == canonical:
+        if slot is not None and canonical_of(self.packed_at(slot)) == canonical:
             return slot
         return self._namesakes.get(canonical)
 
-    def _packed_at(self, slot: int) -> bytes:
+    def packed_at(self, slot: int) -> bytes:
+        """Identity of a live slot as it is kept."""
         packed = self._packed[slot]
         assert packed is not None
         return packed
@@ -271,6 +267,31 @@ class SeriesTable:
             self._keys_by_slot[slot] = [key]
         else:
             keys.append(key)
+
+
+class _SeriesCopy:
+    """Times and packed identities of a table's ``slots``; identities come in pieces, put in order at the end."""
+
+    def __init__(self, table: SeriesTable, slots: IntArray, free: IntArray) -> None:
+        self._table = table
+        self._slots = slots
+        self._free = free
+        self._times = np.empty(len(slots), dtype=np.int64)
+        self._pieces: list[tuple[IntArray, list[bytes]]] = []
+
+    def take(self, positions: IntArray) -> None:
+        """Copy the times and note the identities, which never change while their series lives."""
+        slots = self._slots[positions]
+        self._times[positions] = self._table.last_ms[slots]
+        self._pieces.append((positions, list(map(self._table.packed_at, slots.tolist()))))
+
+    def columns(self) -> Columns:
+        """Slots, times and identities in the order of the slots; free slots in the order in which they were freed."""
+        packed = np.empty(len(self._slots), dtype=np.object_)
+        for positions, piece in self._pieces:
+            packed[positions] = piece
+        identities = join(packed.tolist())
+        return {"slots": self._slots, "last_ms": self._times, "identities": identities, "free": self._free}
 
 
 def _numbers(columns: Columns, name: str) -> IntArray:
