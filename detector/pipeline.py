@@ -7,6 +7,7 @@ partition.
 
 from collections.abc import Callable, Sequence
 from typing import Final
+from weakref import ref
 
 import numpy as np
 
@@ -26,14 +27,14 @@ from detector.batches import (
     SeriesKey,
     Transition,
 )
-from detector.columns import Deferred, prefixed, under
+from detector.columns import Deferred, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
 from detector.errors import SnapshotRefusedError
 from detector.learners import LearnerBank
 from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify
-from detector.state import Snapshot, SnapshotHeader
+from detector.state import Snapshot, SnapshotHeader, StateCopy
 
 WATERMARK_NONE: Final = -1
 """Watermark of a partition that has accepted nothing."""
@@ -92,6 +93,7 @@ class PartitionPipeline:
         self._timer = timer
         self._keep_scores = keep_scores
         self._judged_capacity = 0
+        self._copy: ref[StateCopy] | None = None
         self.watermark_ms = WATERMARK_NONE
 
     @property
@@ -114,7 +116,21 @@ class PartitionPipeline:
         return self._bank.state_bytes() + self._judge.state_bytes() + self._series.last_ms.nbytes
 
     def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, Deferred]:
-        """Copy the state after all records before ``offset``; ``state.encode`` may lay it out in another thread."""
+        """Copy the state after all records before ``offset`` at once: :meth:`begin_snapshot` without its slices."""
+        copy = self.begin_snapshot(offset=offset, cluster=cluster)
+        while not copy.advance():
+            pass
+        return copy.header, copy.columns
+
+    def begin_snapshot(self, *, offset: int, cluster: str) -> StateCopy:
+        """Begin to copy the state after all records before ``offset``; ``advance`` it between batches until complete.
+
+        Then ``state.encode`` may lay it out in another thread. There is one copy at a time: beginning another drops one
+        that is not complete. A copy that nobody holds any more costs nothing.
+        """
+        before = None if self._copy is None else self._copy()
+        if before is not None and not before.complete:
+            before.drop()
         slots = self._series.live_slots()
         header = SnapshotHeader(
             config_hash=self._config_hash,
@@ -126,14 +142,24 @@ class PartitionPipeline:
             series_count=len(slots),
             open_episodes=self.open_episodes,
         )
-        rooms = {
-            "series": self._series.columns(),
-            "learners": self._bank.columns(slots),
-            "episodes": self._judge.columns(slots),
+        parts = {
+            "series": self._series.begin_copy(slots),
+            "learners": self._bank.begin_copy(slots),
+            "episodes": self._judge.begin_copy(slots),
         }
-        return header, lambda: {
-            name: column for room, part in rooms.items() for name, column in prefixed(room, part()).items()
-        }
+        copy = StateCopy(header, slots, parts)
+        self._copy = ref(copy)
+        return copy
+
+    def _save(self, slots: IntArray) -> None:
+        """Let a copy under way have the state of ``slots``: before anything of theirs changes."""
+        if self._copy is None:
+            return
+        copy = self._copy()
+        if copy is None or copy.complete:
+            self._copy = None
+        else:
+            copy.save(slots)
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         """Become what the snapshot says; returns the offset to go on from. Only a new pipeline may be restored.
@@ -170,7 +196,7 @@ class PartitionPipeline:
         start = 0
         while start < len(samples):
             routed = self._series.route(samples.keys, start, passage.slots, self._resolve)
-            self._open(routed.created)
+            self._open(routed)
             self._note_faults(passage, routed)
             stages.end("route")
             self._score(passage, traced, start, routed.stop)
@@ -183,13 +209,13 @@ class PartitionPipeline:
         named = self._decoder.labels(key)
         return named if isinstance(named, LabelFault) else identify(named.name, named.labels)
 
-    def _open(self, created: Sequence[int]) -> None:
+    def _open(self, routed: Routed) -> None:
         """Give new series their policy and, from that, their learner."""
-        if created and self._series.capacity > self._judged_capacity:
+        if routed.created and self._series.capacity > self._judged_capacity:
             self._judged_capacity = self._series.capacity
             self._judge.reserve(self._judged_capacity)
-        for slot in created:
-            policy = self._policies.choose(self._series.identity(slot))
+        for slot, identity in zip(routed.created, routed.identities, strict=True):
+            policy = self._policies.choose(identity)
             self._judge.open_slot(slot, policy)
             self._bank.open(slot, self._learner_of_policy[policy])
 
@@ -205,7 +231,8 @@ class PartitionPipeline:
         slots, times, values = passage.slots[start:stop], samples.times_ms[start:stop], samples.values[start:stop]
         accepted = passage.accepted[start:stop]
         if traced is not None:
-            traced.name(start, [self._name(slot) for slot in slots.tolist()])
+            traced.name(start, self._names(slots.tolist()))
+        self._save(slots)
         late, repeated = admit(self._series.last_ms, slots, times, accepted)
         counts.late += late
         counts.repeated += repeated
@@ -225,12 +252,14 @@ class PartitionPipeline:
         passage.stages.end("judge")
         self._encode(passage, transitions)
 
-    def _name(self, slot: int) -> str:
-        return "" if slot == NO_SLOT else self._series.identity(slot).canonical
+    def _names(self, slots: Sequence[int]) -> list[str]:
+        names = {slot: self._series.identity(slot).canonical for slot in set(slots) if slot != NO_SLOT}
+        return [names.get(slot, "") for slot in slots]
 
     def _evict(self, passage: "_Passage", position: int) -> None:
         """Make room for the series at ``position``; episodes of the evicted end with them."""
         victims = self._series.victims()
+        self._save(victims)
         row, time_ms = int(passage.samples.rows[position]), int(passage.samples.times_ms[position])
         self._encode(passage, self._judge.evict(victims, row, time_ms))
         self._bank.release(victims)

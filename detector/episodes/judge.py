@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from detector.batches import (
     Transition,
     TransitionState,
 )
-from detector.columns import Columns, Deferred, fields_of, gathered, rows_of, scattered
+from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields, taken
 from detector.episodes.kernel import emit, judge_rows
 from detector.episodes.policies import Policy
 from detector.episodes.records import (
@@ -73,9 +72,8 @@ class EpisodeJudge:
 
     def reserve(self, capacity: int) -> None:
         """Make room for the slots 0 to ``capacity`` - 1; only grows, and keeps what is there."""
-        missing = capacity - len(self._state)
-        if missing > 0:
-            self._state = np.concatenate([self._state, blank_series(missing)])
+        if capacity > len(self._state):
+            self._state = grown(self._state, capacity, self._blank)
 
     def open_slot(self, slot: int, policy_index: int) -> None:
         """Begin a new series in ``slot``, judged by the policy at ``policy_index``."""
@@ -131,17 +129,17 @@ class EpisodeJudge:
         self._count(transitions)
         return transitions
 
-    def columns(self, slots: IntArray) -> Deferred:
-        """A copy of the state of these slots, one column per field."""
-        return partial(fields_of, gathered(self._state, slots))
+    def begin_copy(self, slots: IntArray) -> PartialCopy:
+        """Begin a copy of the state of these slots, one column per field."""
+        return RecordsCopy(lambda: self._state, slots)
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
-        """Take what :meth:`columns` gave in a new judge with these slots reserved; raises ``SnapshotRefusedError``."""
-        rows = rows_of(columns, self._state.dtype, len(slots))
-        if not np.isin(rows["policy"], np.arange(len(self._policies))).all():
+        """Take a copy's columns in a new judge with these slots reserved; raises ``SnapshotRefusedError``."""
+        policy = taken(columns, "policy", self._state["policy"].dtype, slots.shape)
+        if not np.isin(policy, np.arange(len(self._policies))).all():
             raise SnapshotRefusedError("the snapshot names a policy that these settings do not have")
-        scattered(self._state, slots, rows)
-        self._open_count = int(rows["open"].sum())
+        put_fields(self._state, slots, columns)
+        self._open_count = int(columns["open"].sum())
 
     def open_count(self) -> int:
         """Number of open episodes."""

@@ -9,7 +9,7 @@ import numpy as np
 from river import base
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, Deferred
+from detector.columns import Columns, Deferred, PartialCopy, WholeCopy
 from detector.errors import UsageError
 from detector.learners.calibration import Calibration, stretch
 from detector.learners.river_features import Features, FeatureSet
@@ -120,6 +120,10 @@ class RiverLearner:
     def state_bytes(self) -> int:
         """An estimate: the pickled length of one series' objects, measured now and then, times the live series."""
         return self._live * self._series_bytes
+
+    def begin_copy(self, slots: IntArray) -> PartialCopy:
+        """All at once: objects change too much for copies in parts."""
+        return WholeCopy(self.columns(slots))
 
     def columns(self, slots: IntArray) -> Deferred:
         """Nothing: a river model is a Python object, and pickles are neither written nor read."""

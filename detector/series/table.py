@@ -1,16 +1,17 @@
 """Keys to slots, bounded, with least-recently-seen eviction by event time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.batches import BoolArray, IntArray, SeriesIdentity, SeriesKey
-from detector.columns import Columns, Deferred, taken
+from detector.columns import Columns, PartialCopy, taken
 from detector.errors import SnapshotRefusedError
 from detector.series.order import NEVER_MS
+from detector.series.stored import PART_SERIES, canonical_of, fingerprint_number, join, pack, split, unpack
 
 NO_SLOT: Final = -1
 """Slot of a sample whose key stands for no usable series."""
@@ -24,20 +25,6 @@ LOOKAHEAD_KEYS: Final = 256
 """Keys looked up at once after an eviction: the next may come within a few rows and void what was looked up."""
 
 
-class _Stored(msgspec.Struct, frozen=True, array_like=True):
-    """A series identity as a snapshot keeps it: a JSON array of five."""
-
-    name: str
-    labels: dict[str, str]
-    canonical: str
-    fingerprint: str
-    unit: str | None
-
-
-def _stored(identity: SeriesIdentity) -> tuple[str, Mapping[str, str], str, str, str | None]:
-    return identity.name, identity.labels, identity.canonical, identity.fingerprint, identity.unit
-
-
 class Fault(NamedTuple):
     """A sample whose labels could not be used: its position, and the decoder's word on why."""
 
@@ -47,13 +34,14 @@ class Fault(NamedTuple):
 
 @dataclass(slots=True)
 class Routed:
-    """What :meth:`SeriesTable.route` did: how far it got, which slots are new, which positions are faulty.
+    """What :meth:`SeriesTable.route` did: how far it got, which slots are new and whose, which positions are faulty.
 
     ``full`` says that the key at ``stop`` needs a slot and none is left.
     """
 
     stop: int
     created: list[int] = field(default_factory=list)
+    identities: list[SeriesIdentity] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     full: bool = False
 
@@ -63,7 +51,8 @@ class SeriesTable:
 
     ``limit`` series at most; ``aliases_max`` raw keys at most (one series may be written in several ways: order of
     labels, white space). ``last_ms`` int64[capacity] is the last accepted event time per slot, kept by
-    ``series.order.admit``.
+    ``series.order.admit``. Identities are kept packed (:mod:`detector.series.stored`) and found by their fingerprint's
+    64 bits; a second series with the same ones is found by its canonical text.
     """
 
     def __init__(self, limit: int, aliases_max: int) -> None:
@@ -72,16 +61,18 @@ class SeriesTable:
         self._limit: Final = limit
         self._aliases_max: Final = aliases_max
         self._slots_by_key: dict[SeriesKey, int] = {}
-        self._slots_by_text: dict[str, int] = {}
-        self._keys_by_slot: list[list[SeriesKey]] = []
-        self._identities: list[SeriesIdentity | None] = []
+        self._slots_by_fingerprint: dict[int, int] = {}
+        self._namesakes: dict[str, int] = {}
+        self._keys_by_slot: list[list[SeriesKey] | None] = []
+        self._packed: list[bytes | None] = []
         self._free: list[int] = []
         self.last_ms: IntArray = np.full(min(CAPACITY_START, limit), NEVER_MS, dtype=np.int64)
         self._live: BoolArray = np.zeros(len(self.last_ms), dtype=np.bool_)
+        self._fingerprints: NDArray[np.uint64] = np.zeros(len(self.last_ms), dtype=np.uint64)
         self._aliases_cleared_count = 0
 
     def __len__(self) -> int:
-        return len(self._slots_by_text)
+        return len(self._slots_by_fingerprint) + len(self._namesakes)
 
     @property
     def capacity(self) -> int:
@@ -94,10 +85,8 @@ class SeriesTable:
         return self._limit
 
     def identity(self, slot: int) -> SeriesIdentity:
-        """Identity of a live slot."""
-        identity = self._identities[slot]
-        assert identity is not None
-        return identity
+        """Identity of a live slot, made anew by each call."""
+        return unpack(self.packed_at(slot))
 
     def route(
         self,
@@ -140,12 +129,15 @@ class SeriesTable:
 
     def evict(self, slots: IntArray) -> None:
         """Forget the series of ``slots`` and every key that led to them; the slots may be used again."""
-        for slot in slots.tolist():
-            del self._slots_by_text[self.identity(slot).canonical]
-            self._identities[slot] = None
-            for key in self._keys_by_slot[slot]:
+        for slot, fingerprint in zip(slots.tolist(), self._fingerprints[slots].tolist(), strict=True):
+            if self._slots_by_fingerprint.get(fingerprint) == slot:
+                del self._slots_by_fingerprint[fingerprint]
+            else:
+                del self._namesakes[canonical_of(self.packed_at(slot))]
+            self._packed[slot] = None
+            for key in self._keys_by_slot[slot] or ():
                 del self._slots_by_key[key]
-            self._keys_by_slot[slot].clear()
+            self._keys_by_slot[slot] = None
         self.last_ms[slots] = NEVER_MS
         self._live[slots] = False
         self._free.extend(sorted(slots.tolist(), reverse=True))
@@ -154,43 +146,65 @@ class SeriesTable:
         """Slots in use, ascending."""
         return np.flatnonzero(self._live)
 
-    def columns(self) -> Deferred:
-        """Everything but the aliases, which are found again: slots and times of live series, identities, free slots."""
-        slots = self.live_slots()
-        times, free = self.last_ms[slots], np.array(self._free, dtype=np.int64)
-        identities = [self._identities[slot] for slot in slots.tolist()]
+    def begin_copy(self, slots: IntArray) -> PartialCopy:
+        """Begin a copy of these slots, all that are live: their times and identities, and the free slots.
 
-        def laid_out() -> Columns:
-            stored = msgspec.json.encode([_stored(identity) for identity in identities if identity is not None])
-            return {"slots": slots, "last_ms": times, "identities": np.frombuffer(stored, np.uint8), "free": free}
-
-        return laid_out
+        Aliases are left out: they are found again.
+        """
+        return _SeriesCopy(self, slots, np.array(self._free, dtype=np.int64))
 
     def restore(self, columns: Columns) -> IntArray:
-        """Fill a new table from :meth:`columns`; returns the live slots. Raises ``SnapshotRefusedError``."""
-        assert not self._identities, "only a new table is restored"
-        try:
-            stored = msgspec.json.decode(columns["identities"].tobytes(), type=list[_Stored])
-        except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise SnapshotRefusedError(f"the snapshot's series cannot be read: {error}") from error
-        slots = taken(columns, "slots", np.dtype(np.int64), (len(stored),))
-        times = taken(columns, "last_ms", np.dtype(np.int64), (len(stored),))
-        free = columns.get("free")
-        if free is None or free.dtype != np.int64 or free.ndim != 1:
-            raise SnapshotRefusedError("the snapshot's free slots cannot be read")
+        """Fill a new table from a copy's columns; returns the live slots. Raises ``SnapshotRefusedError``."""
+        assert not self._packed, "only a new table is restored"
+        slots, free = _numbers(columns, "slots"), _numbers(columns, "free")
+        times = taken(columns, "last_ms", np.dtype(np.int64), slots.shape)
         size = len(slots) + len(free)
         if size > self._limit or not np.array_equal(np.sort(np.concatenate((slots, free))), np.arange(size)):
             raise SnapshotRefusedError(f"the snapshot's {size} slots do not fit a table of {self._limit} series")
-        self._identities = [None] * size
-        self._keys_by_slot = [[] for _ in range(size)]
+        identities = columns.get("identities")
+        if identities is None:
+            raise SnapshotRefusedError("the snapshot lacks the column identities")
+        packed, fingerprints = split(identities, len(slots))
+        self._packed = [None] * size
+        self._keys_by_slot = [None] * size
         self._grow_to(size)
-        for slot, entry in zip(slots.tolist(), stored, strict=True):
-            self._identities[slot] = SeriesIdentity(*msgspec.structs.astuple(entry))
-            self._slots_by_text[entry.canonical] = slot
+        for slot, each in zip(slots.tolist(), packed, strict=True):
+            self._packed[slot] = each
+        self._fingerprints[slots] = fingerprints
+        self._find_by(slots, fingerprints)
         self.last_ms[slots] = times
         self._live[slots] = True
         self._free = free.tolist()
         return slots
+
+    def _find_by(self, slots: IntArray, fingerprints: NDArray[np.uint64]) -> None:
+        """Let these fingerprints lead to these slots, part by part: other threads get their turn in between."""
+        for start in range(0, len(slots), PART_SERIES):
+            part = slice(start, start + PART_SERIES)
+            self._slots_by_fingerprint.update(zip(fingerprints[part].tolist(), slots[part].tolist(), strict=True))
+        if len(self._slots_by_fingerprint) == len(slots):
+            return
+        self._slots_by_fingerprint.clear()
+        for slot, fingerprint in zip(slots.tolist(), fingerprints.tolist(), strict=True):
+            self._lead(fingerprint, canonical_of(self.packed_at(slot)), slot)
+
+    def _lead(self, fingerprint: int, canonical: str, slot: int) -> None:
+        """Let a series be found: by its fingerprint, or, where another one has it already, by its text."""
+        if self._slots_by_fingerprint.setdefault(fingerprint, slot) != slot:
+            self._namesakes[canonical] = slot
+
+    def _found(self, fingerprint: int, canonical: str) -> int | None:
+        """Slot of the series with this identity, if it has one."""
+        slot = self._slots_by_fingerprint.get(fingerprint)
+        if slot is not None and canonical_of(self.packed_at(slot)) == canonical:
+            return slot
+        return self._namesakes.get(canonical)
+
+    def packed_at(self, slot: int) -> bytes:
+        """Identity of a live slot as it is kept."""
+        packed = self._packed[slot]
+        assert packed is not None
+        return packed
 
     def take_aliases_cleared(self) -> int:
         """How often the alias table was emptied since the last call."""
@@ -208,24 +222,27 @@ class SeriesTable:
         if not isinstance(identity, SeriesIdentity):
             routed.faults.append(Fault(position, identity))
             return NO_SLOT
-        slot = self._slots_by_text.get(identity.canonical)
+        fingerprint = fingerprint_number(identity)
+        slot = self._found(fingerprint, identity.canonical)
         if slot is None:
-            if len(self._slots_by_text) >= self._limit:
+            if len(self) >= self._limit:
                 return None
-            slot = self._create(identity)
+            slot = self._create(identity, fingerprint)
             routed.created.append(slot)
+            routed.identities.append(identity)
         self._remember(key, slot)
         return slot
 
-    def _create(self, identity: SeriesIdentity) -> int:
-        slot = self._free.pop() if self._free else len(self._identities)
-        if slot == len(self._identities):
-            self._identities.append(None)
-            self._keys_by_slot.append([])
+    def _create(self, identity: SeriesIdentity, fingerprint: int) -> int:
+        slot = self._free.pop() if self._free else len(self._packed)
+        if slot == len(self._packed):
+            self._packed.append(None)
+            self._keys_by_slot.append(None)
             self._grow_to(slot + 1)
-        self._identities[slot] = identity
+        self._packed[slot] = pack(identity)
         self._live[slot] = True
-        self._slots_by_text[identity.canonical] = slot
+        self._fingerprints[slot] = fingerprint
+        self._lead(fingerprint, identity.canonical, slot)
         return slot
 
     def _grow_to(self, size: int) -> None:
@@ -234,14 +251,52 @@ class SeriesTable:
         grown = np.full(min(max(size, 2 * self.capacity), self._limit), NEVER_MS, dtype=np.int64)
         grown[: self.capacity] = self.last_ms
         self.last_ms = grown
-        self._live = np.concatenate((self._live, np.zeros(len(grown) - len(self._live), dtype=np.bool_)))
+        more = len(grown) - len(self._live)
+        self._live = np.concatenate((self._live, np.zeros(more, dtype=np.bool_)))
+        self._fingerprints = np.concatenate((self._fingerprints, np.zeros(more, dtype=np.uint64)))
 
     def _remember(self, key: SeriesKey, slot: int) -> None:
         """Add an alias. A full alias table is emptied: it only saves parsing, and what is in use is back at once."""
         if len(self._slots_by_key) >= self._aliases_max:
             self._slots_by_key.clear()
-            for keys in self._keys_by_slot:
-                keys.clear()
+            self._keys_by_slot = [None] * len(self._packed)
             self._aliases_cleared_count += 1
         self._slots_by_key[key] = slot
-        self._keys_by_slot[slot].append(key)
+        keys = self._keys_by_slot[slot]
+        if keys is None:
+            self._keys_by_slot[slot] = [key]
+        else:
+            keys.append(key)
+
+
+class _SeriesCopy:
+    """Times and packed identities of a table's ``slots``; identities come in pieces, put in order at the end."""
+
+    def __init__(self, table: SeriesTable, slots: IntArray, free: IntArray) -> None:
+        self._table = table
+        self._slots = slots
+        self._free = free
+        self._times = np.empty(len(slots), dtype=np.int64)
+        self._pieces: list[tuple[IntArray, list[bytes]]] = []
+
+    def take(self, positions: IntArray) -> None:
+        """Copy the times and note the identities, which never change while their series lives."""
+        slots = self._slots[positions]
+        self._times[positions] = self._table.last_ms[slots]
+        self._pieces.append((positions, list(map(self._table.packed_at, slots.tolist()))))
+
+    def columns(self) -> Columns:
+        """Slots, times and identities in the order of the slots; free slots in the order in which they were freed."""
+        packed = np.empty(len(self._slots), dtype=np.object_)
+        for positions, piece in self._pieces:
+            packed[positions] = piece
+        identities = join(packed.tolist())
+        return {"slots": self._slots, "last_ms": self._times, "identities": identities, "free": self._free}
+
+
+def _numbers(columns: Columns, name: str) -> IntArray:
+    """A column of any number of slots."""
+    column = columns.get(name)
+    if column is None or column.dtype != np.int64 or column.ndim != 1:
+        raise SnapshotRefusedError(f"the snapshot's column {name} cannot be read")
+    return column

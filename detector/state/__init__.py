@@ -5,15 +5,18 @@ is read. What is not whole, unharmed, of a known version and of this partition i
 """
 
 from detector.state.chunks import CHUNK_BYTES_MAX, chunks_of, joined
+from detector.state.copying import SLICE_SLOTS, StateCopy
 from detector.state.pointer import Pointer, empty_pointer, format_pointer, parse_pointer
 from detector.state.snapshot import FORMAT_VERSION, Snapshot, SnapshotHeader, decode, encode, read_header
 
 __all__ = [
     "CHUNK_BYTES_MAX",
     "FORMAT_VERSION",
+    "SLICE_SLOTS",
     "Pointer",
     "Snapshot",
     "SnapshotHeader",
+    "StateCopy",
     "chunks_of",
     "decode",
     "empty_pointer",

@@ -76,8 +76,11 @@ def encode(header: SnapshotHeader, state: Deferred) -> bytes:
     )
     packer = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compressobj()
     body = [packer.compress(column.data.cast("B")) for column in ordered.values() if column.nbytes]
-    data = b"".join((MAGIC, bytes((FORMAT_VERSION,)), LENGTH.pack(len(head)), head, *body, packer.flush()))
-    return data + LENGTH.pack(zlib.crc32(data))
+    parts = (MAGIC, bytes((FORMAT_VERSION,)), LENGTH.pack(len(head)), head, *body, packer.flush())
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return b"".join((*parts, LENGTH.pack(checksum)))
 
 
 def decode(data: bytes) -> Snapshot:
