@@ -5,7 +5,7 @@ compresses and can be read without knowing the record.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ Columns = Mapping[str, NDArray[Any]]
 
 Deferred = Callable[[], Columns]
 """Columns of a state that was copied: what they cost to lay out is paid when they are asked for, elsewhere."""
+
+NO_FIELDS: Final[Mapping[str, float]] = {}
 
 
 def fields_of(rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
@@ -37,16 +39,21 @@ def scattered(rows: NDArray[np.void], slots: NDArray[np.int64], records: NDArray
     blocks[slots] = records.view(blocks.dtype)
 
 
-def rows_of(columns: Columns, dtype: np.dtype[np.void], count: int) -> NDArray[np.void]:
+def rows_of(
+    columns: Columns, dtype: np.dtype[np.void], count: int, later: Mapping[str, float] = NO_FIELDS
+) -> NDArray[np.void]:
     """``count`` records of ``dtype`` from one column per field.
 
-    Raises ``SnapshotRefusedError`` when a column is missing or has another type or shape than its field.
+    ``later`` names the fields that older snapshots lack, each with the value that it then has. Raises
+    ``SnapshotRefusedError`` when another column is missing, or any has another type or shape than its field.
     """
     assert dtype.names is not None
     rows = np.zeros(count, dtype)
     for name in dtype.names:
-        column = taken(columns, name, rows[name].dtype, rows[name].shape)
-        rows[name] = column
+        if name in later and name not in columns:
+            rows[name] = later[name]
+        else:
+            rows[name] = taken(columns, name, rows[name].dtype, rows[name].shape)
     return rows
 
 

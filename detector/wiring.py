@@ -20,7 +20,7 @@ from detector import __version__
 from detector.batches import TIMESTAMP_UNKNOWN, RecordBatch
 from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
-from detector.episodes import EpisodeJudge, Policy, PolicyBook, parse_matchers
+from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook, parse_matchers
 from detector.errors import UsageError
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
@@ -102,11 +102,11 @@ class PipelineFactory:
             topic=place.topic,
             partition=place.partition,
             decoder=self._decoder(),
-            series=SeriesTable(series.limit_per_partition, series.aliases_max),
+            series=SeriesTable(series.limit_per_partition, series.aliases_max, round(series.idle_expiry_s * 1000)),
             bank=LearnerBank([build() for build in self._learners]),
             learner_of_policy=self._learner_of_policy,
             policies=self.book,
-            judge=EpisodeJudge(self.book.policies),
+            judge=EpisodeJudge(self.book.policies, timer_interval_ms=round(series.timer_interval_s * 1000)),
             encoder=self._encoder(),
             config_hash=self._config_hash,
             timer=self._timer,
@@ -136,6 +136,7 @@ def json_paths(decoder: DecoderSettings) -> JsonPaths:
 
 def policy_of(index: int, policy: PolicySettings) -> Policy:
     """Build one policy; raises ``UsageError`` that names its place in the settings."""
+    silence = policy.no_data
     try:
         return Policy(
             name=policy.name,
@@ -156,6 +157,8 @@ def policy_of(index: int, policy: PolicySettings) -> Policy:
             update_interval_s=policy.update_interval_s,
             severity_error_score=policy.severity_error_score,
             severity_critical_score=policy.severity_critical_score,
+            silence_close_s=policy.silence_close_s,
+            no_data=None if silence is None else NoData(silence.intervals, silence.min_s, silence.severity),
         )
     except UsageError as error:
         raise UsageError(f"settings: policies[{index}]: {error}") from error

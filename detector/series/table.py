@@ -1,4 +1,4 @@
-"""Keys to slots, bounded, with least-recently-seen eviction by event time."""
+"""Keys to slots, bounded, with least-recently-seen eviction and expiry by event time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import numpy as np
 from detector.batches import BoolArray, IntArray, SeriesIdentity, SeriesKey
 from detector.columns import Columns, Deferred, taken
 from detector.errors import SnapshotRefusedError
-from detector.series.order import NEVER_MS
+from detector.series.order import NEVER_MS, next_expiry
 
 NO_SLOT: Final = -1
 """Slot of a sample whose key stands for no usable series."""
@@ -22,6 +22,9 @@ CAPACITY_START: Final = 256
 
 LOOKAHEAD_KEYS: Final = 256
 """Keys looked up at once after an eviction: the next may come within a few rows and void what was looked up."""
+
+ALWAYS_MS: Final = int(np.iinfo(np.int64).max)
+"""A time after all times."""
 
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
@@ -63,12 +66,13 @@ class SeriesTable:
 
     ``limit`` series at most; ``aliases_max`` raw keys at most (one series may be written in several ways: order of
     labels, white space). ``last_ms`` int64[capacity] is the last accepted event time per slot, kept by
-    ``series.order.admit``.
+    ``series.order.admit``. Series not seen for longer than ``idle_expiry_ms`` are :meth:`idle`; 0 means never.
     """
 
-    def __init__(self, limit: int, aliases_max: int) -> None:
+    def __init__(self, limit: int, aliases_max: int, idle_expiry_ms: int = 0) -> None:
         assert limit > 0
         assert aliases_max > 0
+        assert idle_expiry_ms >= 0
         self._limit: Final = limit
         self._aliases_max: Final = aliases_max
         self._slots_by_key: dict[SeriesKey, int] = {}
@@ -79,6 +83,9 @@ class SeriesTable:
         self.last_ms: IntArray = np.full(min(CAPACITY_START, limit), NEVER_MS, dtype=np.int64)
         self._live: BoolArray = np.zeros(len(self.last_ms), dtype=np.bool_)
         self._aliases_cleared_count = 0
+        self._idle_expiry_ms: Final = idle_expiry_ms
+        self._oldest_ms = ALWAYS_MS
+        self._excused_ms = NEVER_MS
 
     def __len__(self) -> int:
         return len(self._slots_by_text)
@@ -105,14 +112,19 @@ class SeriesTable:
         start: int,
         slots: IntArray,
         resolve: Callable[[SeriesKey], SeriesIdentity | Any],
+        limit: int | None = None,
     ) -> Routed:
         """Fill ``slots[start:stop]``, stopping before a key that needs a slot in a full table, or to look no further.
 
-        ``resolve`` parses a key on first sight and answers an identity or a fault, which is handed back as it is. The
-        caller scores the rows up to ``stop``, then evicts :meth:`victims` and goes on from there: so an eviction sees
-        exactly the times of the rows before it, wherever a batch was cut.
+        ``limit`` is a position before which to stop in any case. ``resolve`` parses a key on first sight and answers an
+        identity or a fault, which is handed back as it is. The caller scores the rows up to ``stop``, then evicts
+        :meth:`victims` and goes on from there: so an eviction sees exactly the times of the rows before it, wherever a
+        batch was cut.
         """
-        ahead = keys[start : start + LOOKAHEAD_KEYS] if start else keys
+        end = len(keys) if limit is None else limit
+        if start:
+            end = min(end, start + LOOKAHEAD_KEYS)
+        ahead = keys if end - start == len(keys) else keys[start:end]
         stop = start + len(ahead)
         found = list(map(self._slots_by_key.get, ahead))
         if None not in found:
@@ -138,6 +150,37 @@ class SeriesTable:
         tied = live[times == oldest_kept][: count - len(older)]
         return np.sort(np.concatenate((older, tied)))
 
+    def next_expiry(self, times_ms: IntArray, start: int, first: int, watermark_ms: int, grid_ms: int) -> int:
+        """Position from ``first`` on of a row that may make some series expire; ``len(times_ms)`` if there is none.
+
+        That is a row which may make the watermark, ``watermark_ms`` before the row ``start``, reach a multiple of
+        ``grid_ms`` at which some series is :meth:`idle`. One compiled pass over the times, and mostly the only one.
+        """
+        if not self._idle_expiry_ms:
+            return len(times_ms)
+        bound_ms = max(self._oldest_ms, self._excused_ms)
+        stop, oldest_ms = next_expiry(times_ms, start, first, watermark_ms, bound_ms, grid_ms, self._idle_expiry_ms)
+        self._oldest_ms = int(oldest_ms)
+        return int(stop)
+
+    def knows(self, key: SeriesKey) -> bool:
+        """Whether this spelling has led to a live series."""
+        return key in self._slots_by_key
+
+    def idle(self, point_ms: int, watermark_ms: int) -> IntArray:
+        """Live slots not seen for longer than the expiry at ``point_ms``, ascending; the watermark comes from before.
+
+        When the whole partition was silent for so long, that says nothing about any series: none is idle, and idleness
+        counts anew from this point.
+        """
+        live = np.flatnonzero(self._live)
+        if len(live) and point_ms - watermark_ms > self._idle_expiry_ms:
+            self._excused_ms = point_ms
+        times = np.maximum(self.last_ms[live], self._excused_ms)
+        idle = point_ms - times > self._idle_expiry_ms
+        self._oldest_ms = int(times[~idle].min(initial=ALWAYS_MS))
+        return live[idle]
+
     def evict(self, slots: IntArray) -> None:
         """Forget the series of ``slots`` and every key that led to them; the slots may be used again."""
         for slot in slots.tolist():
@@ -155,19 +198,29 @@ class SeriesTable:
         return np.flatnonzero(self._live)
 
     def columns(self) -> Deferred:
-        """Everything but the aliases, which are found again: slots and times of live series, identities, free slots."""
+        """All but the aliases, which are found again: live slots and their times, identities, free slots, excuse."""
         slots = self.live_slots()
         times, free = self.last_ms[slots], np.array(self._free, dtype=np.int64)
+        excused = np.array([self._excused_ms], dtype=np.int64)
         identities = [self._identities[slot] for slot in slots.tolist()]
 
         def laid_out() -> Columns:
             stored = msgspec.json.encode([_stored(identity) for identity in identities if identity is not None])
-            return {"slots": slots, "last_ms": times, "identities": np.frombuffer(stored, np.uint8), "free": free}
+            return {
+                "slots": slots,
+                "last_ms": times,
+                "identities": np.frombuffer(stored, np.uint8),
+                "free": free,
+                "excused_ms": excused,
+            }
 
         return laid_out
 
     def restore(self, columns: Columns) -> IntArray:
-        """Fill a new table from :meth:`columns`; returns the live slots. Raises ``SnapshotRefusedError``."""
+        """Fill a new table from :meth:`columns`; returns the live slots. Raises ``SnapshotRefusedError``.
+
+        Snapshots from before series expired have no excuse.
+        """
         assert not self._identities, "only a new table is restored"
         try:
             stored = msgspec.json.decode(columns["identities"].tobytes(), type=list[_Stored])
@@ -178,6 +231,8 @@ class SeriesTable:
         free = columns.get("free")
         if free is None or free.dtype != np.int64 or free.ndim != 1:
             raise SnapshotRefusedError("the snapshot's free slots cannot be read")
+        if "excused_ms" in columns:
+            self._excused_ms = int(taken(columns, "excused_ms", np.dtype(np.int64), (1,))[0])
         size = len(slots) + len(free)
         if size > self._limit or not np.array_equal(np.sort(np.concatenate((slots, free))), np.arange(size)):
             raise SnapshotRefusedError(f"the snapshot's {size} slots do not fit a table of {self._limit} series")
@@ -189,6 +244,7 @@ class SeriesTable:
             self._slots_by_text[entry.canonical] = slot
         self.last_ms[slots] = times
         self._live[slots] = True
+        self._oldest_ms = int(times.min(initial=ALWAYS_MS))
         self._free = free.tolist()
         return slots
 

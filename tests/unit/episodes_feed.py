@@ -98,8 +98,16 @@ def random_rows(seed: int, size: int, slots: int) -> list[Row]:
     return rows
 
 
-LIVELY = Policy(name="lively", open_points=2, open_window=4, close_points=3, close_window=5, cooldown_s=120.0)
-"""A policy under which random rows make many transitions."""
+LIVELY = Policy(
+    name="lively",
+    open_points=2,
+    open_window=4,
+    close_points=3,
+    close_window=5,
+    cooldown_s=120.0,
+    silence_close_s=0.0,
+)
+"""A policy under which random rows make many transitions, and no timer does."""
 
 
 def main() -> None:

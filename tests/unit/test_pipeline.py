@@ -4,8 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector.batches import Output
-from detector.pipeline import WATERMARK_NONE
+from detector.batches import WATERMARK_NONE, Output
 from tests.pipelines import pipeline
 from tests.streams import batch_of, cuts, record
 
