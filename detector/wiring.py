@@ -37,6 +37,7 @@ from detector.settings import (
     CompiledModel,
     DecoderSettings,
     KafkaSettings,
+    NoDataSettings,
     PolicySettings,
     RiverModel,
     Settings,
@@ -388,25 +389,38 @@ def state_keeping(settings: Settings, connection: KafkaConnection) -> StateKeepi
 WARM_UP_RECORDS: Final = 256
 """Enough for every kernel to leave its warm-up and for an episode at the end."""
 
+WARM_UP_SILENCE: Final = 180
+"""Minutes in which the timers close, open and forget what there is."""
+
 
 def warm_up(settings: Settings) -> dict[str, float]:
     """Run a tiny stream through every compiled learner, so that all kernels are cached; give the seconds."""
+    series = settings.series.model_copy(update={"idle_expiry_s": 7200.0, "timer_interval_s": 60.0})
     seconds: dict[str, float] = {}
     for learner in LEARNERS:
         if learner == "river":
             continue
         began_s = time.perf_counter()
         models = {learner: CompiledModel({learner: {}})}
-        policies = (PolicySettings(name="warm-up", model=learner),)
-        only = settings.model_copy(update={"models": models, "policies": policies})
+        no_data = NoDataSettings(intervals=1.0, min_s=0.0)
+        policies = (
+            PolicySettings(name="warm-up", model=learner, silence_close_s=60.0, no_data=no_data),
+            PolicySettings(name="left open", match="left-open", model=learner, silence_close_s=0.0),
+        )
+        only = settings.model_copy(update={"models": models, "policies": policies, "series": series})
         PipelineFactory(only, records="plain", keep_scores=True)(TopicPartition("warm-up", 0)).process(_tiny_stream())
         seconds[learner] = time.perf_counter() - began_s
     return seconds
 
 
 def _tiny_stream() -> RecordBatch:
-    """A saw-tooth with one step in it."""
-    values = [b'{"name":"warm-up","time":%d,"value":%d}' % (60 * row, row % 7) for row in range(WARM_UP_RECORDS)]
-    values[-20:-10] = [b'{"name":"warm-up","time":%d,"value":1000}' % (60 * row) for row in range(236, 246)]
+    """Two saw-teeth with a step at the end, which then fall silent, and a third series that goes on."""
+    steps = [1000 if row >= WARM_UP_RECORDS - 10 else row % 7 for row in range(WARM_UP_RECORDS)]
+    values = [
+        b'{"name":"%b","time":%d,"value":%d}' % (name, 60 * row, value)
+        for row, value in enumerate(steps)
+        for name in (b"warm-up", b"left-open")
+    ]
+    values += [b'{"name":"on","time":%d,"value":0}' % (60 * (WARM_UP_RECORDS + row)) for row in range(WARM_UP_SILENCE)]
     offsets = np.arange(len(values), dtype=np.int64)
     return RecordBatch("warm-up", 0, offsets, np.full(len(values), TIMESTAMP_UNKNOWN, dtype=np.int64), values)
