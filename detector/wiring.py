@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
-import numpy as np
 import structlog
 
 from detector import __version__
-from detector.batches import TIMESTAMP_UNKNOWN, RecordBatch
 from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
 from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook, parse_matchers
@@ -37,7 +35,6 @@ from detector.settings import (
     CompiledModel,
     DecoderSettings,
     KafkaSettings,
-    NoDataSettings,
     PolicySettings,
     RiverModel,
     Settings,
@@ -60,6 +57,7 @@ from detector.worker import (
 AUTO_MODEL: Final = "auto"
 AUTO_LEARNER: Final = "residual"
 """What ``auto`` stands for."""
+COMPILED_LEARNERS: Final = tuple(name for name in LEARNERS if name != "river")
 ENCODER: Final = "cloudevents"
 PLAIN_FORMAT: Final = "json"
 """In which this package writes records itself: rows of CSV files, the warm-up."""
@@ -199,9 +197,8 @@ def _river_spec(model: RiverModel) -> RiverSpec:
 
 
 def _compiled_factory(name: str, learner: str, params: Mapping[str, Any]) -> LearnerFactory:
-    known = [registered for registered in LEARNERS if registered != "river"]
-    if learner not in known:
-        names = ", ".join((AUTO_MODEL, *known, "river"))
+    if learner not in COMPILED_LEARNERS:
+        names = ", ".join((AUTO_MODEL, *COMPILED_LEARNERS, "river"))
         raise UsageError(f"settings: models.{name}.{learner} is not a learner; known here: {names}")
     accepted = inspect.signature(LEARNERS[learner]).parameters
     for param in params:
@@ -384,43 +381,3 @@ def state_keeping(settings: Settings, connection: KafkaConnection) -> StateKeepi
         writing=ThreadPoolExecutor(1, "snapshot-writer"),
         reading=ThreadPoolExecutor(1, "snapshot-reader"),
     )
-
-
-WARM_UP_RECORDS: Final = 256
-"""Enough for every kernel to leave its warm-up and for an episode at the end."""
-
-WARM_UP_SILENCE: Final = 180
-"""Minutes in which the timers close, open and forget what there is."""
-
-
-def warm_up(settings: Settings) -> dict[str, float]:
-    """Run a tiny stream through every compiled learner, so that all kernels are cached; give the seconds."""
-    series = settings.series.model_copy(update={"idle_expiry_s": 7200.0, "timer_interval_s": 60.0})
-    seconds: dict[str, float] = {}
-    for learner in LEARNERS:
-        if learner == "river":
-            continue
-        began_s = time.perf_counter()
-        models = {learner: CompiledModel({learner: {}})}
-        no_data = NoDataSettings(intervals=1.0, min_s=0.0)
-        policies = (
-            PolicySettings(name="warm-up", model=learner, silence_close_s=60.0, no_data=no_data),
-            PolicySettings(name="left open", match="left-open", model=learner, silence_close_s=0.0),
-        )
-        only = settings.model_copy(update={"models": models, "policies": policies, "series": series})
-        PipelineFactory(only, records="plain", keep_scores=True)(TopicPartition("warm-up", 0)).process(_tiny_stream())
-        seconds[learner] = time.perf_counter() - began_s
-    return seconds
-
-
-def _tiny_stream() -> RecordBatch:
-    """Two saw-teeth with a step at the end, which then fall silent, and a third series that goes on."""
-    steps = [1000 if row >= WARM_UP_RECORDS - 10 else row % 7 for row in range(WARM_UP_RECORDS)]
-    values = [
-        b'{"name":"%b","time":%d,"value":%d}' % (name, 60 * row, value)
-        for row, value in enumerate(steps)
-        for name in (b"warm-up", b"left-open")
-    ]
-    values += [b'{"name":"on","time":%d,"value":0}' % (60 * (WARM_UP_RECORDS + row)) for row in range(WARM_UP_SILENCE)]
-    offsets = np.arange(len(values), dtype=np.int64)
-    return RecordBatch("warm-up", 0, offsets, np.full(len(values), TIMESTAMP_UNKNOWN, dtype=np.int64), values)

@@ -119,7 +119,7 @@ class TestWarmup:
             "from detector.episodes import kernel, outputs, timers\n"
             "from detector.series import order\n"
             "from detector.settings import Settings\n"
-            "from detector.wiring import warm_up\n"
+            "from detector.commands.warmup import warm_up\n"
             "warm_up(Settings())\n"
             "kernels = (kernel.judge_rows, timers.due_slots, timers.fire, outputs.emit, outputs.emit_no_data)\n"
             "print([len(kernel.signatures) for kernel in (*kernels, order.admit, order.next_expiry)])\n"
