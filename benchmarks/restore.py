@@ -20,11 +20,12 @@ from rich.progress import track
 from benchmarks.report_line import note, show
 from benchmarks.stream import metric_rounds
 from detector.batches import TIMESTAMP_UNKNOWN, RecordBatch
+from detector.commands.warmup import warm_up
 from detector.pipeline import PartitionPipeline
 from detector.ports import TopicPartition
 from detector.settings import Settings
 from detector.state import CHUNK_BYTES_MAX, SLICE_SLOTS, StateCopy, chunks_of, decode, encode, joined, read_header
-from detector.wiring import PipelineFactory, warm_up
+from detector.wiring import PipelineFactory
 
 ROUNDS: Final = 3
 BATCH_RECORDS: Final = 10_000

@@ -18,6 +18,8 @@ Columns = Mapping[str, NDArray[Any]]
 Deferred = Callable[[], Columns]
 """Columns of a state that was copied: what they cost to lay out is paid when they are asked for, elsewhere."""
 
+NO_FIELDS: Final[Mapping[str, float]] = {}
+
 
 WINDOW_ROWS: Final = 4096
 """Records turned into columns or back at once: a few megabytes, which stay in the processor's cache meanwhile."""
@@ -79,17 +81,22 @@ def fields_of(rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def put_fields(rows: NDArray[np.void], slots: NDArray[np.int64], columns: Columns) -> None:
+def put_fields(
+    rows: NDArray[np.void], slots: NDArray[np.int64], columns: Columns, later: Mapping[str, float] = NO_FIELDS
+) -> None:
     """``rows[slots]`` become the records that :func:`fields_of` made into ``columns``, in place.
 
-    Raises ``SnapshotRefusedError`` when a column is missing or has another type or shape than its field.
+    ``later`` names the fields that older snapshots lack, each with the value that it then has. Raises
+    ``SnapshotRefusedError`` when another column is missing, or any has another type or shape than its field.
     """
     assert rows.dtype.names is not None
     window = np.zeros(min(WINDOW_ROWS, len(slots)), rows.dtype)
-    fields = {
-        name: taken(columns, name, window[name].dtype, (len(slots), *window[name].shape[1:]))
-        for name in rows.dtype.names
-    }
+    fields: dict[str, NDArray[Any]] = {}
+    for name in rows.dtype.names:
+        if name in later and name not in columns:
+            window[name] = later[name]
+        else:
+            fields[name] = taken(columns, name, window[name].dtype, (len(slots), *window[name].shape[1:]))
     for start in range(0, len(slots), WINDOW_ROWS):
         part = slots[start : start + WINDOW_ROWS]
         for name, column in fields.items():

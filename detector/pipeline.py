@@ -6,7 +6,7 @@ partition.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Literal
 from weakref import ref
 
 import numpy as np
@@ -35,9 +35,6 @@ from detector.errors import SnapshotRefusedError
 from detector.learners import LearnerBank
 from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify
 from detector.state import Snapshot, SnapshotHeader, StateCopy
-
-WATERMARK_NONE: Final = -1
-"""Watermark of a partition that has accepted nothing."""
 
 
 class _StageTimes:
@@ -94,12 +91,16 @@ class PartitionPipeline:
         self._keep_scores = keep_scores
         self._judged_capacity = 0
         self._copy: ref[StateCopy] | None = None
-        self.watermark_ms = WATERMARK_NONE
 
     @property
     def config_hash(self) -> str:
         """What decides scores and events; a state holds only under the hash it was learnt with."""
         return self._config_hash
+
+    @property
+    def watermark_ms(self) -> int:
+        """Largest accepted event time in epoch milliseconds, or ``WATERMARK_NONE``."""
+        return self._judge.watermark_ms
 
     @property
     def series_count(self) -> int:
@@ -179,9 +180,8 @@ class PartitionPipeline:
         slots = self._series.restore(under("series", snapshot.columns))
         self._judged_capacity = self._series.capacity
         self._judge.reserve(self._judged_capacity)
-        self._judge.restore(slots, under("episodes", snapshot.columns))
+        self._judge.restore(slots, under("episodes", snapshot.columns), header.watermark_ms)
         self._bank.restore(slots, under("learners", snapshot.columns))
-        self.watermark_ms = header.watermark_ms
         return header.offset
 
     def process(self, batch: RecordBatch) -> Output:
@@ -195,7 +195,8 @@ class PartitionPipeline:
         traced = _Trace(samples) if self._keep_scores else None
         start = 0
         while start < len(samples):
-            routed = self._series.route(samples.keys, start, passage.slots, self._resolve)
+            stop = self._expire(passage, start)
+            routed = self._series.route(samples.keys, start, passage.slots, self._resolve, stop)
             self._open(routed)
             self._note_faults(passage, routed)
             stages.end("route")
@@ -244,11 +245,10 @@ class PartitionPipeline:
         scores = ScoreColumns.empty(len(slots))
         counts.scored += len(slots)
         counts.learner_failures += self._bank.score(slots, times, values, scores)
-        self.watermark_ms = max(self.watermark_ms, int(times.max()))
         if traced is not None:
             traced.score(start + np.flatnonzero(accepted), scores)
         passage.stages.end("score")
-        transitions = self._judge.judge(rows, slots, times, values, scores)
+        transitions = self._judge.judge(rows, slots, times, values, scores, self._save)
         passage.stages.end("judge")
         self._encode(passage, transitions)
 
@@ -259,13 +259,37 @@ class PartitionPipeline:
     def _evict(self, passage: "_Passage", position: int) -> None:
         """Make room for the series at ``position``; episodes of the evicted end with them."""
         victims = self._series.victims()
-        self._save(victims)
-        row, time_ms = int(passage.samples.rows[position]), int(passage.samples.times_ms[position])
-        self._encode(passage, self._judge.evict(victims, row, time_ms))
-        self._bank.release(victims)
-        self._series.evict(victims)
+        self._forget(passage, position, victims, int(passage.samples.times_ms[position]), "evicted")
         passage.counts.series_evicted += len(victims)
         passage.stages.end("route")
+
+    def _expire(self, passage: "_Passage", position: int) -> int:
+        """Forget idle series if the row at ``position`` reaches a grid point; returns up to where no other can expire.
+
+        A row past the watermark is past the last time of its own series as well, so it will be accepted if its labels
+        can be used. It is not routed yet: the slots that become free here are there for it and the rows after it.
+        """
+        samples, series, grid_ms = passage.samples, self._series, self._judge.timer_interval_ms
+        stop = series.next_expiry(samples.times_ms, position, position, self.watermark_ms, grid_ms)
+        if stop > position:
+            return stop
+        key, time_ms = samples.keys[position], int(samples.times_ms[position])
+        if series.knows(key) or isinstance(self._resolve(key), SeriesIdentity):
+            point_ms = time_ms - time_ms % grid_ms
+            idle = series.idle(point_ms, self.watermark_ms)
+            self._forget(passage, position, idle, point_ms, "expired")
+            passage.counts.series_expired += len(idle)
+        return series.next_expiry(samples.times_ms, position, position + 1, self.watermark_ms, grid_ms)
+
+    def _forget(
+        self, passage: "_Passage", position: int, slots: IntArray, time_ms: int, reason: Literal["evicted", "expired"]
+    ) -> None:
+        """Free these slots because of the row at ``position``; what is open in them closes at ``time_ms``."""
+        if len(slots):
+            self._save(slots)
+            self._encode(passage, self._judge.evict(slots, int(passage.samples.rows[position]), time_ms, reason))
+            self._bank.release(slots)
+            self._series.evict(slots)
 
     def _encode(self, passage: "_Passage", transitions: Sequence[Transition]) -> None:
         counts = passage.counts

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
-import numpy as np
 import structlog
 
 from detector import __version__
-from detector.batches import TIMESTAMP_UNKNOWN, RecordBatch
 from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
-from detector.episodes import EpisodeJudge, Policy, PolicyBook, parse_matchers
+from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook, parse_matchers
 from detector.errors import UsageError
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
@@ -42,7 +40,6 @@ from detector.settings import (
     Settings,
     config_hash,
 )
-from detector.state import decode, encode
 from detector.telemetry import Health, HealthServer, Metrics, TelemetryObserver
 from detector.worker import (
     AtLeastOnce,
@@ -60,6 +57,7 @@ from detector.worker import (
 AUTO_MODEL: Final = "auto"
 AUTO_LEARNER: Final = "residual"
 """What ``auto`` stands for."""
+COMPILED_LEARNERS: Final = tuple(name for name in LEARNERS if name != "river")
 ENCODER: Final = "cloudevents"
 PLAIN_FORMAT: Final = "json"
 """In which this package writes records itself: rows of CSV files, the warm-up."""
@@ -103,11 +101,11 @@ class PipelineFactory:
             topic=place.topic,
             partition=place.partition,
             decoder=self._decoder(),
-            series=SeriesTable(series.limit_per_partition, series.aliases_max),
+            series=SeriesTable(series.limit_per_partition, series.aliases_max, round(series.idle_expiry_s * 1000)),
             bank=LearnerBank([build() for build in self._learners]),
             learner_of_policy=self._learner_of_policy,
             policies=self.book,
-            judge=EpisodeJudge(self.book.policies),
+            judge=EpisodeJudge(self.book.policies, timer_interval_ms=round(series.timer_interval_s * 1000)),
             encoder=self._encoder(),
             config_hash=self._config_hash,
             timer=self._timer,
@@ -137,6 +135,7 @@ def json_paths(decoder: DecoderSettings) -> JsonPaths:
 
 def policy_of(index: int, policy: PolicySettings) -> Policy:
     """Build one policy; raises ``UsageError`` that names its place in the settings."""
+    silence = policy.no_data
     try:
         return Policy(
             name=policy.name,
@@ -157,6 +156,8 @@ def policy_of(index: int, policy: PolicySettings) -> Policy:
             update_interval_s=policy.update_interval_s,
             severity_error_score=policy.severity_error_score,
             severity_critical_score=policy.severity_critical_score,
+            silence_close_s=policy.silence_close_s,
+            no_data=None if silence is None else NoData(silence.intervals, silence.min_s, silence.severity),
         )
     except UsageError as error:
         raise UsageError(f"settings: policies[{index}]: {error}") from error
@@ -196,9 +197,8 @@ def _river_spec(model: RiverModel) -> RiverSpec:
 
 
 def _compiled_factory(name: str, learner: str, params: Mapping[str, Any]) -> LearnerFactory:
-    known = [registered for registered in LEARNERS if registered != "river"]
-    if learner not in known:
-        names = ", ".join((AUTO_MODEL, *known, "river"))
+    if learner not in COMPILED_LEARNERS:
+        names = ", ".join((AUTO_MODEL, *COMPILED_LEARNERS, "river"))
         raise UsageError(f"settings: models.{name}.{learner} is not a learner; known here: {names}")
     accepted = inspect.signature(LEARNERS[learner]).parameters
     for param in params:
@@ -383,33 +383,3 @@ def state_keeping(settings: Settings, connection: KafkaConnection) -> StateKeepi
         writing=ThreadPoolExecutor(1, "snapshot-writer"),
         reading=ThreadPoolExecutor(1, "snapshot-reader"),
     )
-
-
-WARM_UP_RECORDS: Final = 256
-"""Enough for every kernel to leave its warm-up and for an episode at the end."""
-
-
-def warm_up(settings: Settings) -> dict[str, float]:
-    """Run a tiny stream through every compiled learner and a snapshot, so that all kernels are cached; give seconds."""
-    seconds: dict[str, float] = {}
-    for learner in LEARNERS:
-        if learner == "river":
-            continue
-        began_s = time.perf_counter()
-        models = {learner: CompiledModel({learner: {}})}
-        policies = (PolicySettings(name="warm-up", model=learner),)
-        only = settings.model_copy(update={"models": models, "policies": policies})
-        factory, place = PipelineFactory(only, records="plain", keep_scores=True), TopicPartition("warm-up", 0)
-        pipeline = factory(place)
-        pipeline.process(_tiny_stream())
-        factory(place).restore(decode(encode(*pipeline.snapshot(offset=0, cluster=""))), cluster="")
-        seconds[learner] = time.perf_counter() - began_s
-    return seconds
-
-
-def _tiny_stream() -> RecordBatch:
-    """A saw-tooth with one step in it."""
-    values = [b'{"name":"warm-up","time":%d,"value":%d}' % (60 * row, row % 7) for row in range(WARM_UP_RECORDS)]
-    values[-20:-10] = [b'{"name":"warm-up","time":%d,"value":1000}' % (60 * row) for row in range(236, 246)]
-    offsets = np.arange(len(values), dtype=np.int64)
-    return RecordBatch("warm-up", 0, offsets, np.full(len(values), TIMESTAMP_UNKNOWN, dtype=np.int64), values)

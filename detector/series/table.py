@@ -1,4 +1,4 @@
-"""Keys to slots, bounded, with least-recently-seen eviction by event time."""
+"""Keys to slots, bounded, with least-recently-seen eviction and expiry by event time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detector.batches import BoolArray, IntArray, SeriesIdentity, SeriesKey
 from detector.columns import Columns, PartialCopy, taken
 from detector.errors import SnapshotRefusedError
-from detector.series.order import NEVER_MS
+from detector.series.order import NEVER_MS, next_expiry
 from detector.series.stored import PART_SERIES, canonical_of, fingerprint_number, join, pack, split, unpack
 
 NO_SLOT: Final = -1
@@ -23,6 +23,9 @@ CAPACITY_START: Final = 256
 
 LOOKAHEAD_KEYS: Final = 256
 """Keys looked up at once after an eviction: the next may come within a few rows and void what was looked up."""
+
+ALWAYS_MS: Final = int(np.iinfo(np.int64).max)
+"""A time after all times."""
 
 
 class Fault(NamedTuple):
@@ -52,12 +55,14 @@ class SeriesTable:
     ``limit`` series at most; ``aliases_max`` raw keys at most (one series may be written in several ways: order of
     labels, white space). ``last_ms`` int64[capacity] is the last accepted event time per slot, kept by
     ``series.order.admit``. Identities are kept packed (:mod:`detector.series.stored`) and found by their fingerprint's
-    64 bits; a second series with the same ones is found by its canonical text.
+    64 bits; a second series with the same ones is found by its canonical text. Series not seen for longer than
+    ``idle_expiry_ms`` are :meth:`idle`; 0 means never.
     """
 
-    def __init__(self, limit: int, aliases_max: int) -> None:
+    def __init__(self, limit: int, aliases_max: int, idle_expiry_ms: int = 0) -> None:
         assert limit > 0
         assert aliases_max > 0
+        assert idle_expiry_ms >= 0
         self._limit: Final = limit
         self._aliases_max: Final = aliases_max
         self._slots_by_key: dict[SeriesKey, int] = {}
@@ -70,6 +75,9 @@ class SeriesTable:
         self._live: BoolArray = np.zeros(len(self.last_ms), dtype=np.bool_)
         self._fingerprints: NDArray[np.uint64] = np.zeros(len(self.last_ms), dtype=np.uint64)
         self._aliases_cleared_count = 0
+        self._idle_expiry_ms: Final = idle_expiry_ms
+        self._oldest_ms = ALWAYS_MS
+        self._excused_ms = NEVER_MS
 
     def __len__(self) -> int:
         return len(self._slots_by_fingerprint) + len(self._namesakes)
@@ -94,14 +102,19 @@ class SeriesTable:
         start: int,
         slots: IntArray,
         resolve: Callable[[SeriesKey], SeriesIdentity | Any],
+        limit: int | None = None,
     ) -> Routed:
         """Fill ``slots[start:stop]``, stopping before a key that needs a slot in a full table, or to look no further.
 
-        ``resolve`` parses a key on first sight and answers an identity or a fault, which is handed back as it is. The
-        caller scores the rows up to ``stop``, then evicts :meth:`victims` and goes on from there: so an eviction sees
-        exactly the times of the rows before it, wherever a batch was cut.
+        ``limit`` is a position before which to stop in any case. ``resolve`` parses a key on first sight and answers an
+        identity or a fault, which is handed back as it is. The caller scores the rows up to ``stop``, then evicts
+        :meth:`victims` and goes on from there: so an eviction sees exactly the times of the rows before it, wherever a
+        batch was cut.
         """
-        ahead = keys[start : start + LOOKAHEAD_KEYS] if start else keys
+        end = len(keys) if limit is None else limit
+        if start:
+            end = min(end, start + LOOKAHEAD_KEYS)
+        ahead = keys if end - start == len(keys) else keys[start:end]
         stop = start + len(ahead)
         found = list(map(self._slots_by_key.get, ahead))
         if None not in found:
@@ -127,6 +140,37 @@ class SeriesTable:
         tied = live[times == oldest_kept][: count - len(older)]
         return np.sort(np.concatenate((older, tied)))
 
+    def next_expiry(self, times_ms: IntArray, start: int, first: int, watermark_ms: int, grid_ms: int) -> int:
+        """Position from ``first`` on of a row that may make some series expire; ``len(times_ms)`` if there is none.
+
+        That is a row which may make the watermark, ``watermark_ms`` before the row ``start``, reach a multiple of
+        ``grid_ms`` at which some series is :meth:`idle`. One compiled pass over the times, and mostly the only one.
+        """
+        if not self._idle_expiry_ms:
+            return len(times_ms)
+        bound_ms = max(self._oldest_ms, self._excused_ms)
+        stop, oldest_ms = next_expiry(times_ms, start, first, watermark_ms, bound_ms, grid_ms, self._idle_expiry_ms)
+        self._oldest_ms = int(oldest_ms)
+        return int(stop)
+
+    def knows(self, key: SeriesKey) -> bool:
+        """Whether this spelling has led to a live series."""
+        return key in self._slots_by_key
+
+    def idle(self, point_ms: int, watermark_ms: int) -> IntArray:
+        """Live slots not seen for longer than the expiry at ``point_ms``, ascending; the watermark comes from before.
+
+        When the whole partition was silent for so long, that says nothing about any series: none is idle, and idleness
+        counts anew from this point.
+        """
+        live = np.flatnonzero(self._live)
+        if len(live) and point_ms - watermark_ms > self._idle_expiry_ms:
+            self._excused_ms = point_ms
+        times = np.maximum(self.last_ms[live], self._excused_ms)
+        idle = point_ms - times > self._idle_expiry_ms
+        self._oldest_ms = int(times[~idle].min(initial=ALWAYS_MS))
+        return live[idle]
+
     def evict(self, slots: IntArray) -> None:
         """Forget the series of ``slots`` and every key that led to them; the slots may be used again."""
         for slot, fingerprint in zip(slots.tolist(), self._fingerprints[slots].tolist(), strict=True):
@@ -147,17 +191,22 @@ class SeriesTable:
         return np.flatnonzero(self._live)
 
     def begin_copy(self, slots: IntArray) -> PartialCopy:
-        """Begin a copy of these slots, all that are live: their times and identities, and the free slots.
+        """Begin a copy of these slots, all that are live: times, identities, and the free slots and the excuse of now.
 
         Aliases are left out: they are found again.
         """
-        return _SeriesCopy(self, slots, np.array(self._free, dtype=np.int64))
+        return _SeriesCopy(self, slots, np.array(self._free, dtype=np.int64), np.array([self._excused_ms]))
 
     def restore(self, columns: Columns) -> IntArray:
-        """Fill a new table from a copy's columns; returns the live slots. Raises ``SnapshotRefusedError``."""
+        """Fill a new table from a copy's columns; returns the live slots. Raises ``SnapshotRefusedError``.
+
+        Snapshots from before series expired have no excuse.
+        """
         assert not self._packed, "only a new table is restored"
         slots, free = _numbers(columns, "slots"), _numbers(columns, "free")
         times = taken(columns, "last_ms", np.dtype(np.int64), slots.shape)
+        if "excused_ms" in columns:
+            self._excused_ms = int(taken(columns, "excused_ms", np.dtype(np.int64), (1,))[0])
         size = len(slots) + len(free)
         if size > self._limit or not np.array_equal(np.sort(np.concatenate((slots, free))), np.arange(size)):
             raise SnapshotRefusedError(f"the snapshot's {size} slots do not fit a table of {self._limit} series")
@@ -174,6 +223,7 @@ class SeriesTable:
         self._find_by(slots, fingerprints)
         self.last_ms[slots] = times
         self._live[slots] = True
+        self._oldest_ms = int(times.min(initial=ALWAYS_MS))
         self._free = free.tolist()
         return slots
 
@@ -272,10 +322,11 @@ class SeriesTable:
 class _SeriesCopy:
     """Times and packed identities of a table's ``slots``; identities come in pieces, put in order at the end."""
 
-    def __init__(self, table: SeriesTable, slots: IntArray, free: IntArray) -> None:
+    def __init__(self, table: SeriesTable, slots: IntArray, free: IntArray, excused_ms: IntArray) -> None:
         self._table = table
         self._slots = slots
         self._free = free
+        self._excused_ms = excused_ms
         self._times = np.empty(len(slots), dtype=np.int64)
         self._pieces: list[tuple[IntArray, list[bytes]]] = []
 
@@ -291,7 +342,13 @@ class _SeriesCopy:
         for positions, piece in self._pieces:
             packed[positions] = piece
         identities = join(packed.tolist())
-        return {"slots": self._slots, "last_ms": self._times, "identities": identities, "free": self._free}
+        return {
+            "slots": self._slots,
+            "last_ms": self._times,
+            "identities": identities,
+            "free": self._free,
+            "excused_ms": self._excused_ms,
+        }
 
 
 def _numbers(columns: Columns, name: str) -> IntArray:

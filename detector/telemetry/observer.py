@@ -40,6 +40,7 @@ class _PartitionMetrics:
         "series",
         "series_created",
         "series_evicted",
+        "series_expired",
         "state_bytes",
         "watermark",
     )
@@ -61,6 +62,7 @@ class _PartitionMetrics:
         self.fallbacks = counter("detector_decoder_fallbacks_total")
         self.series_created = counter("detector_series_created_total")
         self.series_evicted = counter("detector_series_evicted_total")
+        self.series_expired = counter("detector_series_expired_total")
         self.aliases_cleared = counter("detector_aliases_cleared_total")
         self.learner_failures = counter("detector_learner_failures_total")
         self.series = gauge("detector_series_held")
@@ -87,6 +89,7 @@ class _PartitionMetrics:
             (self.fallbacks, counts.decoder_fallbacks),
             (self.series_created, counts.series_created),
             (self.series_evicted, counts.series_evicted),
+            (self.series_expired, counts.series_expired),
             (self.aliases_cleared, counts.aliases_cleared),
             (self.learner_failures, counts.learner_failures),
             (self._dropped["late"], counts.late),

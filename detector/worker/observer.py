@@ -14,8 +14,9 @@ from detector.ports import TopicPartition
 class Pipeline(Protocol):
     """What the worker needs of a partition's pipeline; ``detector.pipeline.PartitionPipeline`` is the real one."""
 
-    watermark_ms: int
-    """Largest accepted event time, epoch milliseconds; -1 before the first."""
+    @property
+    def watermark_ms(self) -> int:
+        """Largest accepted event time, epoch milliseconds; -1 before the first."""
 
     @property
     def series_count(self) -> int:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.batches import Output
+from detector.episodes import NoData, Policy
 from detector.pipeline import PartitionPipeline
 from detector.state import encode
 from tests.pipelines import pipeline
@@ -28,11 +29,13 @@ Step = tuple[int, int]
 
 @cache
 def churning(turns: int = TURNS) -> tuple[bytes, ...]:
-    """Series that last; among them, each turn, some that come and are never seen again; incidents in between."""
+    """Series that last, a few with pauses; some that are never seen again; incidents in between."""
     random = np.random.default_rng(5)
     values: list[bytes] = []
     for turn in range(4 * turns):
         for series in range(SERIES):
+            if series % 4 == 3 and turn % 40 > 30:
+                continue
             value = (
                 10.0 + series + random.normal() + (2.0 * turn if turn > 40 and (turn + 2 * series) % 24 > 18 else 0.0)
             )
@@ -56,6 +59,12 @@ def evicting() -> PartitionPipeline:
 def crowded() -> PartitionPipeline:
     """Room for fewer than last: whatever is copied was evicted just before or will be."""
     return pipeline(series_limit=SERIES - 3, aliases_max=20)
+
+
+def watchful() -> PartitionPipeline:
+    """Timers change what no record touches: silence ends episodes, is told, and frees slots."""
+    policy = Policy("watchful", silence_close_s=120.0, no_data=NoData(intervals=2.0, min_s=0.0))
+    return pipeline(policies=[policy], idle_expiry_ms=1_200_000)
 
 
 def processed(subject: PartitionPipeline, values: Sequence[bytes], start: int, stop: int) -> Output | None:
@@ -85,7 +94,7 @@ def whole_and_sliced(
 
 cut = st.integers(0, len(churning()) - 1)
 steps = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 4)), max_size=12)
-every_pipeline = pytest.mark.parametrize("build", [growing, evicting, crowded, mixed])
+every_pipeline = pytest.mark.parametrize("build", [growing, evicting, crowded, mixed, watchful])
 
 
 @every_pipeline
@@ -116,6 +125,9 @@ def test_the_stream_is_not_trivial() -> None:
     assert output.counts.opened > 10
     assert output.counts.closed > 10
     assert output.counts.series_evicted > 100
+    watched = watchful().process(batch_of(churning())).counts
+    assert watched.series_expired > 100
+    assert watched.opened > output.counts.opened, "no data is told, too"
     assert growing().process(batch_of(churning())).counts.series_created > 128, "more than the first rows of a learner"
 
 

@@ -121,6 +121,7 @@ class TestTable:
 class TestObserver:
     def test_a_batch_is_counted_once_in_every_metric_it_concerns(self, telemetry: Telemetry) -> None:
         counts = BatchCounts(records=10, samples=12, scored=9, late=2, repeated=1, series_created=4, opened=3, closed=1)
+        counts.series_expired = 6
         telemetry.observer.batch_processed(
             report(counts, (Reject(0, 5, "wrong_type", "x"), Reject(1, 6, "wrong_type", "y")))
         )
@@ -131,6 +132,7 @@ class TestObserver:
         assert telemetry.value("detector_samples_dropped_total", **LABELS, reason="repeated") == 1
         assert telemetry.value("detector_records_rejected_total", **LABELS, reason="wrong_type") == 2
         assert telemetry.value("detector_series_created_total", **LABELS) == 4
+        assert telemetry.value("detector_series_expired_total", **LABELS) == 6
         assert telemetry.value("detector_episodes_changed_total", **LABELS, state="opened") == 3
         assert telemetry.value("detector_episodes_changed_total", **LABELS, state="closed") == 1
         assert telemetry.value("detector_series_held", **LABELS) == 7
