@@ -17,6 +17,7 @@ from detector.batches import (
     BoolArray,
     Event,
     IntArray,
+    LeftOut,
     Output,
     RecordBatch,
     Reject,
@@ -183,6 +184,10 @@ class PartitionPipeline:
         self._bank.restore(slots, under("learners", snapshot.columns))
         self.watermark_ms = header.watermark_ms
         return header.offset
+
+    def take_left_out(self) -> list[LeftOut]:
+        """Models that :meth:`snapshot` or :meth:`restore` left out since the last call."""
+        return self._bank.take_left_out()
 
     def process(self, batch: RecordBatch) -> Output:
         """Score and learn every record of ``batch``, which must follow the one before; returns what came of it."""

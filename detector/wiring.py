@@ -7,7 +7,7 @@ import inspect
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -84,7 +84,8 @@ class PipelineFactory:
     ) -> None:
         self.book: Final = PolicyBook([policy_of(index, policy) for index, policy in enumerate(settings.policies)])
         names = list(dict.fromkeys(policy.model for policy in self.book.policies))
-        self._learners = [learner_factory(name, settings) for name in names]
+        kept = _river_bytes(names, settings)
+        self._learners = [learner_factory(name, settings, river_bytes_max=kept) for name in names]
         self._learner_of_policy = [names.index(policy.model) for policy in self.book.policies]
         self._settings = settings
         self._format = settings.decoder.format if records == "configured" else PLAIN_FORMAT
@@ -162,11 +163,20 @@ def policy_of(index: int, policy: PolicySettings) -> Policy:
         raise UsageError(f"settings: policies[{index}]: {error}") from error
 
 
-def learner_factory(name: str, settings: Settings) -> LearnerFactory:
-    """Give what builds learners of the model ``name``; raises ``UsageError`` that names its place in the settings."""
+def _river_bytes(names: Sequence[str], settings: Settings) -> int:
+    """Bytes that each river model's part of a snapshot may have; 0 where none are kept."""
+    rivers = sum(isinstance(settings.models.get(name), RiverModel) for name in names)
+    return settings.state.river_bytes_max // rivers if rivers and settings.state.river_objects else 0
+
+
+def learner_factory(name: str, settings: Settings, *, river_bytes_max: int = 0) -> LearnerFactory:
+    """Give what builds learners of the model ``name``; raises ``UsageError`` that names its place in the settings.
+
+    ``river_bytes_max``: bytes of its models in a snapshot, where it is one of river.
+    """
     model = settings.models.get(name, AUTO_MODEL)
     if isinstance(model, RiverModel):
-        return _named(f"models.{name}", partial(LEARNERS["river"], _river_spec(model)))
+        return _named(f"models.{name}", partial(LEARNERS["river"], _river_spec(model), kept_bytes_max=river_bytes_max))
     if isinstance(model, CompiledModel):
         ((learner, params),) = model.root.items()
         return _named(f"models.{name}", _compiled_factory(name, learner, params))

@@ -216,6 +216,8 @@ class Restorer:
         if loss is None:
             seconds = self._clock.monotonic_s() - began_s
             self._observer.restored(place, seconds, pointer.offset, committed.offset)
+            for left_out in pipeline.take_left_out():
+                self._observer.models_left_out(place, left_out)
 
 
 def _stagger(place: TopicPartition) -> float:
