@@ -32,10 +32,9 @@ from detector.columns import Deferred, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
-from detector.errors import SnapshotRefusedError
 from detector.learners import LearnerBank
 from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify
-from detector.state import Snapshot, SnapshotHeader, StateCopy
+from detector.state import Snapshot, SnapshotHeader, StateCopy, check_origin
 
 WATERMARK_NONE: Final = -1
 """Watermark of a partition that has accepted nothing."""
@@ -168,15 +167,9 @@ class PartitionPipeline:
         Raises ``SnapshotRefusedError`` for a snapshot of other settings, another partition or another cluster.
         """
         header = snapshot.header
-        expected = (self._config_hash, cluster, self._topic, self._partition)
-        for what, ours, theirs in zip(
-            ("settings", "cluster", "topic", "partition"),
-            expected,
-            (header.config_hash, header.cluster, header.topic, header.partition),
-            strict=True,
-        ):
-            if ours != theirs:
-                raise SnapshotRefusedError(f"the snapshot is of other {what}: {theirs}, not {ours}")
+        check_origin(
+            header, config_hash=self._config_hash, cluster=cluster, topic=self._topic, partition=self._partition
+        )
         slots = self._series.restore(under("series", snapshot.columns))
         self._judged_capacity = self._series.capacity
         self._judge.reserve(self._judged_capacity)

@@ -307,6 +307,16 @@ def planned_topics(
     return [*inputs, *outputs, state]
 
 
+def input_partitions(settings: Settings, existing: Mapping[str, int]) -> list[TopicPartition]:
+    """Give every partition that is read, of ``existing`` topics with their partition counts."""
+    return [
+        TopicPartition(name, partition)
+        for name, count in sorted(existing.items())
+        if _is_read(settings, name)
+        for partition in range(count)
+    ]
+
+
 def _is_read(settings: Settings, name: str) -> bool:
     return any(
         re.match(topic, name) is not None if topic.startswith("^") else topic == name for topic in settings.kafka.topics

@@ -26,7 +26,7 @@ MAY_IMPORT: Final[dict[str, tuple[str, ...]]] = {
     "settings": ("settings", "errors"),
     "wiring": ("settings", "telemetry", "worker", "io", "pipeline", "ports", "__init__", *ROOMS, *FOUNDATION),
     "commands": (
-        *("commands", "wiring", "settings", "telemetry", "worker", "io", "ports", "encoders", "__init__"),
+        *("commands", "wiring", "settings", "telemetry", "worker", "io", "ports", "encoders", "state", "__init__"),
         *FOUNDATION,
     ),
     "cli": ("commands", "settings", "wiring", "errors", "__init__"),
