@@ -188,9 +188,8 @@ def state_show(
     """Fetch and check one partition's snapshot; print its header and columns, or its series."""
     settings = _settings(config)
     from detector.commands.state_show import show_state
-    from detector.ports import TopicPartition
 
-    show_state(settings, TopicPartition(topic, partition), match=series, limit=limit, as_json=as_json)
+    show_state(settings, topic, partition, match=series, limit=limit, as_json=as_json)
 
 
 @state_app.command("export")
@@ -208,14 +207,15 @@ def state_export(
 ) -> None:
     """Save models with their offset to files; workers may run meanwhile."""
     settings = _settings(config)
-    one = topic is not None and partition is not None and file is not None
-    if one == (folder is not None) or (folder is not None and topic is not None):
-        raise UsageError("state export: give TOPIC PARTITION FILE, or --all DIR")
-    from detector.commands.state_change import export_states
-    from detector.ports import TopicPartition
+    from detector.commands.state_change import export_all, export_one
 
-    place = TopicPartition(topic, partition) if topic is not None and partition is not None else None
-    export_states(settings, place, file, folder, force=force)
+    match (topic, partition, file, folder):
+        case (None, None, None, Path()):
+            export_all(settings, folder, force=force)
+        case (str(), int(), Path(), None):
+            export_one(settings, topic, partition, file, force=force)
+        case _:
+            raise UsageError("state export: give TOPIC PARTITION FILE, or --all DIR")
 
 
 @state_app.command("import")

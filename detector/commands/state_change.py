@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,38 +24,46 @@ Where = Literal["offset", "earliest", "latest", "current", "time", "snapshot"]
 ENDING = ".detstate"
 
 
-def export_states(
-    settings: Settings, place: TopicPartition | None, file: Path | None, folder: Path | None, *, force: bool
-) -> None:
-    """Write one partition's state to ``file``, or every partition's into ``folder``; changes nothing in Kafka."""
+def export_one(settings: Settings, topic: str, partition: int, file: Path, *, force: bool) -> None:
+    """Write one partition's state to a file; changes nothing in Kafka. Raises ``UsageError`` where the file exists."""
     access = StateAccess(settings)
-    if folder is not None:
+    _export(access, {access.known(TopicPartition(topic, partition)): file}, force=force)
+
+
+def export_all(settings: Settings, folder: Path, *, force: bool) -> None:
+    """Write the state of every partition with a committed offset into ``folder``, a file each."""
+    access = StateAccess(settings)
+    committed = access.group.committed(access.places())
+    for place in (place for place, each in committed.items() if each.offset < 0):
+        typer.echo(f"{name_of(place)}: nothing committed, nothing written", err=True)
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        places = access.places()
-        files = {each: folder / f"{each.topic}-{each.partition}{ENDING}" for each in places}
-    else:
-        assert place is not None
-        assert file is not None
-        files = {access.known(place): file}
+    except OSError as error:
+        raise UsageError(f"{folder} is no folder to write to: {error.strerror or error}") from error
+    files = {
+        place: folder / f"{place.topic}-{place.partition}{ENDING}"
+        for place, each in committed.items()
+        if each.offset >= 0
+    }
+    _export(access, files, force=force)
+
+
+def _export(access: StateAccess, files: Mapping[TopicPartition, Path], *, force: bool) -> None:
     existing = [str(path) for path in files.values() if path.exists()]
     if existing and not force:
         raise UsageError(f"{', '.join(existing)}: there already; --force overwrites")
-    facts = access.facts(list(files))
     failures: list[str] = []
-    for each in facts:
-        if folder is not None and each.committed.offset < 0:
-            typer.echo(f"{name_of(each.place)}: nothing committed, nothing written", err=True)
-            continue
+    for each in access.facts(list(files)):
+        file = files[each.place]
         try:
             archive = _archive(access, each)
         except DetectorError as error:
             failures.append(str(error))
             continue
-        _write_file(files[each.place], pack(archive))
+        _write_file(file, pack(archive))
         what = "the empty state" if archive.pointer.is_empty else f"{len(archive.data):,} bytes of snapshot"
         typer.echo(
-            f"{name_of(each.place)}: {what} at offset {archive.pointer.offset}, committed {archive.committed}, "
-            f"to {files[each.place]}"
+            f"{name_of(each.place)}: {what} at {archive.pointer.offset}, committed {archive.committed}, to {file}"
         )
     if failures:
         raise DetectorError("; ".join(failures))
@@ -179,9 +187,12 @@ def reset_states(
         typer.echo(json.dumps([_as_object(plan) for plan in plans], indent=2))
     else:
         _print_plans(plans)
-    refused = [plan for plan in plans if plan.refusal is not None]
-    if refused:
-        reasons = "; ".join(f"{name_of(plan.place)}: {plan.refusal}" for plan in refused)
+    refusals: dict[str, list[str]] = {}
+    for plan in plans:
+        if plan.refusal is not None:
+            refusals.setdefault(plan.refusal, []).append(name_of(plan.place))
+    if refusals:
+        reasons = "; ".join(f"{', '.join(names)}: {refusal}" for refusal, names in refusals.items())
         raise DetectorError(f"nothing was changed: {reasons}")
     if not execute:
         typer.echo("nothing was changed: --execute does it", err=True)
@@ -284,7 +295,7 @@ def _records(plan: ResetPlan) -> str:
 
 def _models(plan: ResetPlan) -> Text:
     if plan.refusal is not None:
-        return Text(plan.refusal, "bold red")
+        return Text("REFUSED, see below", "bold red")
     assert plan.pointer is not None
     if plan.pointer.is_empty and plan.pointer.offset == plan.target:
         return Text("forgotten: begin with none", "yellow")

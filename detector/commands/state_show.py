@@ -40,12 +40,14 @@ def list_states(settings: Settings, *, as_json: bool) -> None:
     table = Table("partition", title=f"group {access.group_id}, configuration {access.judging.config_hash}")
     for column in ("committed", "lag", "snapshot at", "bytes", "chunks", "gen."):
         table.add_column(column, justify="right")
-    table.add_column("settings")
-    table.add_column("cluster")
+    table.add_column("fits")
     table.add_column("a restart would", overflow="fold")
     for each, ahead in rows:
         table.add_row(name_of(each.place), *_cells(each, ahead, access), _words(ahead, settings))
     Console().print(table)
+    for each, ahead in rows:
+        if ahead.reason and ahead.kind != "first":
+            typer.echo(f"{name_of(each.place)}: {ahead.reason}", err=True)
     lost = sum(ahead.kind == "lost" for _, ahead in rows)
     if lost:
         typer.echo(f"{lost} of {len(rows)} partitions would lose their models", err=True)
@@ -56,17 +58,14 @@ def _cells(facts: PartitionFacts, ahead: Outlook, access: StateAccess) -> list[s
     pointer = parse_pointer(facts.committed.metadata)
     offsets = [f"{committed:,}" if committed >= 0 else "none", f"{_lag(facts):,}"]
     if pointer is None:
-        return [*offsets, "no pointer", "", "", "", "", ""]
+        return [*offsets, "no pointer", "", "", "", ""]
     sizes = ["", ""] if pointer.is_empty else [f"{pointer.size_bytes:,}", f"{pointer.chunk_count:,}"]
-    fits = pointer.is_empty or pointer.config_hash == access.judging.config_hash
-    return [
-        *offsets,
-        f"{pointer.offset:,}",
-        *sizes,
-        str(pointer.generation),
-        "fit" if fits else Text("other", "red"),
-        "fits" if pointer.cluster == ahead.cluster else Text("other", "red"),
-    ]
+    fits: str | Text = "yes"
+    if pointer.cluster != ahead.cluster:
+        fits = Text("other cluster", "red")
+    elif not pointer.is_empty and pointer.config_hash != access.judging.config_hash:
+        fits = Text("other settings", "red")
+    return [*offsets, f"{pointer.offset:,}", *sizes, str(pointer.generation), fits]
 
 
 def _lag(facts: PartitionFacts) -> int:
@@ -82,14 +81,12 @@ def _words(ahead: Outlook, settings: Settings) -> Text:
         case "empty":
             return Text(f"begin empty at {ahead.offset:,} {replay}", "green")
         case "found":
-            return Text(f"search, restore from {ahead.offset:,} {replay} ({ahead.reason})", "yellow")
+            return Text(f"search, restore from {ahead.offset:,} {replay}", "yellow")
         case "first":
-            return Text(f"begin at {settings.kafka.auto_offset_reset}: nothing is committed")
+            return Text(f"begin at {settings.kafka.auto_offset_reset}")
         case "lost":
-            then = (
-                "STOP" if settings.state.on_state_loss == "fail" else f"LOSE ITS MODELS, learn anew at {ahead.offset:,}"
-            )
-            return Text(f"{then}: {ahead.reason}", "bold red")
+            stops = settings.state.on_state_loss == "fail"
+            return Text("STOP: STATE LOST" if stops else f"LOSE IT, learn anew at {ahead.offset:,}", "bold red")
 
 
 def _as_object(facts: PartitionFacts, ahead: Outlook, access: StateAccess) -> dict[str, Any]:
@@ -116,10 +113,11 @@ def _pointer_object(pointer: Pointer) -> dict[str, Any]:
     return {**msgspec.structs.asdict(pointer), "empty": pointer.is_empty}
 
 
-def show_state(settings: Settings, place: TopicPartition, *, match: str | None, limit: int, as_json: bool) -> None:
+def show_state(settings: Settings, topic: str, partition: int, *, match: str | None, limit: int, as_json: bool) -> None:
     """Fetch, check and print one partition's snapshot."""
     access = StateAccess(settings)
-    (facts,) = access.facts([access.known(place)])
+    place = access.known(TopicPartition(topic, partition))
+    (facts,) = access.facts([place])
     pointer, data = stored(access.store, place, facts.committed)
     if pointer.is_empty:
         if as_json:
