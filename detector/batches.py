@@ -239,6 +239,20 @@ STAGES: Final = ("decode", "route", "score", "judge", "encode")
 """What a batch goes through, in order; names of the parts of :attr:`Output.stage_seconds`."""
 
 
+class LeftOut(NamedTuple):
+    """Models that a snapshot could not hold, or that a restore could not take out of one; their series begin anew.
+
+    ``reason`` is one of :data:`LEFT_OUT_REASONS`; ``detail`` is for people.
+    """
+
+    reason: str
+    models: int
+    detail: str
+
+
+LEFT_OUT_REASONS: Final = ("size_limit", "not_picklable", "not_stored", "river_version")
+
+
 class Event(NamedTuple):
     """An outgoing message: its partition key and its bytes, ready for any sink."""
 

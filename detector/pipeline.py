@@ -17,6 +17,7 @@ from detector.batches import (
     BoolArray,
     Event,
     IntArray,
+    LeftOut,
     Output,
     RecordBatch,
     Reject,
@@ -31,10 +32,9 @@ from detector.columns import Deferred, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
-from detector.errors import SnapshotRefusedError
 from detector.learners import LearnerBank
 from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify
-from detector.state import Snapshot, SnapshotHeader, StateCopy
+from detector.state import Snapshot, SnapshotHeader, StateCopy, check_origin
 
 
 class _StageTimes:
@@ -168,21 +168,19 @@ class PartitionPipeline:
         Raises ``SnapshotRefusedError`` for a snapshot of other settings, another partition or another cluster.
         """
         header = snapshot.header
-        expected = (self._config_hash, cluster, self._topic, self._partition)
-        for what, ours, theirs in zip(
-            ("settings", "cluster", "topic", "partition"),
-            expected,
-            (header.config_hash, header.cluster, header.topic, header.partition),
-            strict=True,
-        ):
-            if ours != theirs:
-                raise SnapshotRefusedError(f"the snapshot is of other {what}: {theirs}, not {ours}")
+        check_origin(
+            header, config_hash=self._config_hash, cluster=cluster, topic=self._topic, partition=self._partition
+        )
         slots = self._series.restore(under("series", snapshot.columns))
         self._judged_capacity = self._series.capacity
         self._judge.reserve(self._judged_capacity)
         self._judge.restore(slots, under("episodes", snapshot.columns), header.watermark_ms)
         self._bank.restore(slots, under("learners", snapshot.columns))
         return header.offset
+
+    def take_left_out(self) -> list[LeftOut]:
+        """Models that :meth:`snapshot` or :meth:`restore` left out since the last call."""
+        return self._bank.take_left_out()
 
     def process(self, batch: RecordBatch) -> Output:
         """Score and learn every record of ``batch``, which must follow the one before; returns what came of it."""

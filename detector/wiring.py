@@ -4,10 +4,9 @@ Models of the settings stop here; what goes further are plain values.
 """
 
 import inspect
-import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +24,6 @@ from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
 from detector.io.kafka_transactions import KafkaTransactionalSink
-from detector.io.topics import TopicPlan
 from detector.io.transaction_probe import TransactionProbe
 from detector.learners import LEARNERS, Learner, LearnerBank, RiverSpec
 from detector.pipeline import PartitionPipeline
@@ -82,7 +80,8 @@ class PipelineFactory:
     ) -> None:
         self.book: Final = PolicyBook([policy_of(index, policy) for index, policy in enumerate(settings.policies)])
         names = list(dict.fromkeys(policy.model for policy in self.book.policies))
-        self._learners = [learner_factory(name, settings) for name in names]
+        kept = _river_bytes(names, settings)
+        self._learners = [learner_factory(name, settings, river_bytes_max=kept) for name in names]
         self._learner_of_policy = [names.index(policy.model) for policy in self.book.policies]
         self._settings = settings
         self._format = settings.decoder.format if records == "configured" else PLAIN_FORMAT
@@ -163,11 +162,20 @@ def policy_of(index: int, policy: PolicySettings) -> Policy:
         raise UsageError(f"settings: policies[{index}]: {error}") from error
 
 
-def learner_factory(name: str, settings: Settings) -> LearnerFactory:
-    """Give what builds learners of the model ``name``; raises ``UsageError`` that names its place in the settings."""
+def _river_bytes(names: Sequence[str], settings: Settings) -> int:
+    """Bytes that each river model's part of a snapshot may have; 0 where none are kept."""
+    rivers = sum(isinstance(settings.models.get(name), RiverModel) for name in names)
+    return settings.state.river_bytes_max // rivers if rivers and settings.state.river_objects else 0
+
+
+def learner_factory(name: str, settings: Settings, *, river_bytes_max: int = 0) -> LearnerFactory:
+    """Give what builds learners of the model ``name``; raises ``UsageError`` that names its place in the settings.
+
+    ``river_bytes_max``: bytes of its models in a snapshot, where it is one of river.
+    """
     model = settings.models.get(name, AUTO_MODEL)
     if isinstance(model, RiverModel):
-        return _named(f"models.{name}", partial(LEARNERS["river"], _river_spec(model)))
+        return _named(f"models.{name}", partial(LEARNERS["river"], _river_spec(model), kept_bytes_max=river_bytes_max))
     if isinstance(model, CompiledModel):
         ((learner, params),) = model.root.items()
         return _named(f"models.{name}", _compiled_factory(name, learner, params))
@@ -267,40 +275,6 @@ def limits_of(settings: Settings) -> WorkerLimits:
 def output_topics_of(settings: Settings) -> OutputTopics:
     """Give the names of the topics that are written."""
     return OutputTopics(events=settings.output.events_topic, dead_letters=settings.output.dead_letters_topic)
-
-
-STATE_TOPIC_SETTINGS: Final = {
-    "cleanup.policy": "compact",
-    # Two workers may write one snapshot's keys when a partition moves; the loser's must not remove the winner's soon.
-    "min.compaction.lag.ms": "600000",
-    # The open segment is never compacted: a smaller one frees space sooner and shortens a search for snapshots.
-    "segment.bytes": "67108864",
-}
-
-
-def planned_topics(
-    settings: Settings, *, partitions: int, replicas: int, existing: Mapping[str, int] | None = None
-) -> list[TopicPlan]:
-    """Give the topics that should exist: those that are read by name, and those that are written.
-
-    ``existing`` topics with their partition counts: snapshots need a partition for each of the widest input topic.
-    """
-    inputs = [TopicPlan(topic, partitions, replicas) for topic in settings.kafka.topics if not topic.startswith("^")]
-    outputs = [
-        TopicPlan(settings.output.events_topic, partitions, replicas),
-        TopicPlan(settings.output.dead_letters_topic, partitions, replicas),
-    ]
-    if not settings.state.enabled:
-        return inputs + outputs
-    widest = max((count for name, count in (existing or {}).items() if _is_read(settings, name)), default=partitions)
-    state = TopicPlan(settings.output.state_topic, max(widest, partitions), replicas, dict(STATE_TOPIC_SETTINGS))
-    return [*inputs, *outputs, state]
-
-
-def _is_read(settings: Settings, name: str) -> bool:
-    return any(
-        re.match(topic, name) is not None if topic.startswith("^") else topic == name for topic in settings.kafka.topics
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.batches import FloatArray, IntArray, ScoreColumns
+from detector.batches import FloatArray, IntArray, LeftOut, ScoreColumns
 from detector.columns import Columns, PartialCopy, prefixed, taken, under
 from detector.errors import SnapshotRefusedError
 from detector.learners.learner import Learner
+from detector.learners.river_learner import RiverLearner
 
 _CAPACITY_MIN: Final = 64
 _CLOSED: Final = -1
@@ -109,6 +110,11 @@ class LearnerBank:
     def state_bytes(self) -> int:
         """Bytes of state of all learners and of the routing itself."""
         return sum(part.learner.state_bytes() for part in self._parts) + self._owners.nbytes + self._rows.nbytes
+
+    def take_left_out(self) -> list[LeftOut]:
+        """Models that snapshots or a restore left out since the last call; arrays never are."""
+        rivers = [part.learner for part in self._parts if isinstance(part.learner, RiverLearner)]
+        return [left_out for learner in rivers for left_out in learner.take_left_out()]
 
     def begin_copy(self, slots: IntArray) -> PartialCopy:
         """Owner of each of these open slots, and each learner's state of its own ones in the same order."""

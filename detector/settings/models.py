@@ -147,6 +147,17 @@ class StateSettings(Section):
         description="Without a usable snapshot, and (without kept models, too) where the input does not hold the "
         "next record: learn the partition anew with a warning, or stop.",
     )
+    river_objects: bool = Field(
+        default=False,
+        description="Keep models of river, too: as pickles that are read with a list of allowed classes.",
+    )
+    river_bytes_max: int = Field(
+        default=16_777_216,
+        ge=1_024,
+        le=1_073_741_824,
+        description="Bytes of river models in one partition's snapshot, shared evenly by its river models; what lies "
+        "beyond is left out.",
+    )
 
 
 class DeliverySettings(Section):

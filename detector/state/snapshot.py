@@ -102,6 +102,15 @@ def read_header(data: bytes) -> SnapshotHeader:
     return _header_and_body_start(data)[0]
 
 
+def check_origin(header: SnapshotHeader, *, config_hash: str, cluster: str, topic: str, partition: int) -> None:
+    """Refuse (``SnapshotRefusedError``) a snapshot of other settings, another cluster, topic or partition."""
+    expected = (config_hash, cluster, topic, partition)
+    found = (header.config_hash, header.cluster, header.topic, header.partition)
+    for what, ours, theirs in zip(("settings", "cluster", "topic", "partition"), expected, found, strict=True):
+        if ours != theirs:
+            raise SnapshotRefusedError(f"the snapshot is of other {what}: {theirs}, not {ours}")
+
+
 def _portable(column: NDArray[Any]) -> NDArray[Any]:
     """Contiguous and little-endian, as the format says."""
     assert column.dtype.kind in NUMBER_KINDS, "snapshots hold numbers only"

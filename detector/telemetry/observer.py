@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 from structlog.typing import FilteringBoundLogger
 
-from detector.batches import STAGES, TIMESTAMP_UNKNOWN
+from detector.batches import STAGES, TIMESTAMP_UNKNOWN, LeftOut
 from detector.ports import TopicPartition
 from detector.telemetry.logs import RareWarnings
 from detector.telemetry.metric import PARTITION
@@ -143,6 +143,7 @@ class TelemetryObserver:
         self._snapshot_seconds = metrics.histogram("detector_snapshot_written_seconds")
         self._restored_seconds = metrics.histogram("detector_partition_restored_seconds")
         self._replayed = metrics.counter("detector_records_replayed_total")
+        self._models_left_out = metrics.counter("detector_models_left_out_total")
         self._states_lost = metrics.counter("detector_states_lost_total")
         self._records_lost = metrics.counter("detector_records_lost_total")
         self._owned_count = metrics.gauge("detector_partitions_owned")
@@ -236,6 +237,17 @@ class TelemetryObserver:
             offset=offset,
             replay_until=replay_until,
             seconds=round(seconds, 3),
+        )
+
+    def models_left_out(self, partition: TopicPartition, left_out: LeftOut) -> None:
+        """Count and warn."""
+        self._models_left_out.labels(*_labels(partition), left_out.reason).inc(left_out.models)
+        self._log.warning(
+            "models_left_out",
+            partition=_name(partition),
+            models=left_out.models,
+            reason=left_out.reason,
+            detail=left_out.detail,
         )
 
     def restore_postponed(self, partition: TopicPartition, reason: str) -> None:

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from detector.batches import BatchCounts, Output, Reject
+from detector.batches import BatchCounts, LeftOut, Output, Reject
 from detector.errors import UsageError
 from detector.ports import TopicPartition
 from detector.telemetry import (
@@ -318,7 +318,9 @@ class TestKeptModels:
         telemetry.observer.restored(PLACE, 0.25, 10, 30)
         telemetry.observer.restore_postponed(PLACE, "no answer")
         telemetry.observer.replayed(PLACE, 20)
+        telemetry.observer.models_left_out(PLACE, LeftOut("size_limit", 7, "too large"))
         telemetry.observer.state_lost(PLACE, "other settings", 7)
+        assert telemetry.value("detector_models_left_out_total", **LABELS, reason="size_limit") == 7
         assert telemetry.value("detector_snapshots_written_total", **LABELS) == 1
         assert telemetry.value("detector_snapshots_failed_total", **LABELS) == 1
         assert telemetry.value("detector_snapshot_written_bytes", **LABELS) == 4096
@@ -330,9 +332,11 @@ class TestKeptModels:
 
     def test_what_an_operator_should_see_is_logged_with_its_reason(self, telemetry: Telemetry) -> None:
         telemetry.observer.snapshot_failed(PLACE, "no leader")
+        telemetry.observer.models_left_out(PLACE, LeftOut("size_limit", 7, "too large"))
         telemetry.observer.state_lost(PLACE, "other settings", 0)
         lines = [(line["level"], line["event"], line["partition"], line["reason"]) for line in telemetry.lines()]
         assert lines == [
             ("warning", "snapshot_failed", "metrics[3]", "no leader"),
+            ("warning", "models_left_out", "metrics[3]", "size_limit"),
             ("warning", "state_lost", "metrics[3]", "other settings"),
         ]
