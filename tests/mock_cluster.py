@@ -51,6 +51,7 @@ def _library() -> Any:
         ("rd_kafka_mock_cluster_bootstraps", text, (pointer,)),
         ("rd_kafka_mock_push_request_errors_array", None, (pointer, short, size, errors)),
         ("rd_kafka_mock_clear_request_errors", None, (pointer, short)),
+        ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, (pointer, ctypes.c_int32)),
         ("rd_kafka_mock_topic_create", number, (pointer, text, number, number)),
         ("rd_kafka_mock_topic_set_error", None, (pointer, text, number)),
         ("rd_kafka_mock_broker_set_rtt", number, (pointer, ctypes.c_int32, number)),
@@ -88,6 +89,7 @@ class MockCluster:
         assert self._host is not None, words.value
         self._cluster = self._library.rd_kafka_handle_mock_cluster(self._host)
         assert self._cluster is not None, "no mock cluster"
+        self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         self.bootstrap_servers = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
         return self
 

@@ -6,9 +6,8 @@ what the broker refused is not in the log; that aborted records are not *shown* 
 """
 
 import gc
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -160,9 +159,9 @@ def cluster() -> Iterator[MockCluster]:
 class Stage:
     """One sink on a cluster, with time-outs for tests, and a member of the group."""
 
-    def __init__(self, cluster: MockCluster, *, commit_timeout_s: float = 3.0, **options: str | int | float) -> None:
+    def __init__(self, cluster: MockCluster, *, commit_timeout_s: float = 5.0, **options: str | float) -> None:
         self.cluster = cluster
-        quick = {"reconnect.backoff.max.ms": 100, "socket.timeout.ms": 500, **options}
+        quick = {"reconnect.backoff.max.ms": 100, "socket.timeout.ms": 2_000, **options}
         self.sink = KafkaTransactionalSink(
             KafkaConnection(cluster.bootstrap_servers, librdkafka_producer=quick),
             transactional_id="detector-pod-0",
@@ -190,6 +189,11 @@ class Stage:
         self.sink.send(Message(topic, None, value))
         self.sink.flush(PATIENCE_S)
         self.sink.commit(OFFSETS, self.member())
+
+    def begin_and_transact(self, value: bytes) -> None:
+        """A whole life."""
+        self.begin()
+        self.transact(value)
 
     def log(self, count: int) -> list[bytes]:
         """The first ``count`` records of the log, committed or not, and whatever comes right after them."""
@@ -224,6 +228,11 @@ def stage(cluster: MockCluster) -> Iterator[Stage]:
     stage = Stage(cluster)
     yield stage
     stage.sink.close()
+
+
+def threads() -> int:
+    """Threads of this process, the clients' own included."""
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def inject(stage: Stage, case: Case, *, second: bool = False) -> None:
@@ -278,11 +287,8 @@ class TestTable:
         assert listed == {Reaction.ABORT}
 
     def test_the_decision_holds_the_same_table(self) -> None:
-        lines = [
-            f"| {row.where} | {', '.join(f'`{KafkaError(code).name()}`' for code in row.codes)} | {row.reaction.value} | "
-            f"{row.why} |"
-            for row in ROWS
-        ]
+        names = {row: ", ".join(f"`{KafkaError(code).name()}`" for code in row.codes) for row in ROWS}
+        lines = [f"| {row.where} | {names[row]} | {row.reaction.value} | {row.why} |" for row in ROWS]
         written = [line for line in DECISION.read_text().splitlines() if line.startswith("|")]
         assert written[2 : 2 + len(lines)] == lines
 
@@ -299,7 +305,7 @@ def test_what_is_waited_for_passes_by_itself(stage: Stage, case: Case) -> None:
 def test_what_only_an_operator_can_cure_stops_and_no_producer_is_made_any_more(stage: Stage, case: Case) -> None:
     inject(stage, case)
     with pytest.raises(DeliveryFailedError, match=r"\((_FENCED|" + KafkaError(case[1]).name() + r")\)") as caught:
-        (stage.begin(), stage.transact(b"one"))
+        stage.begin_and_transact(b"one")
     stage.sink.abort()
     stage.cluster.watch()
     for again in (lambda: stage.sink.begin(0.3), lambda: stage.sink.send(Message("out", None, b"two"))):
@@ -331,7 +337,7 @@ def test_what_costs_the_transaction_is_over_with_a_new_producer(stage: Stage, ca
 
 @pytest.fixture
 def hasty(cluster: MockCluster) -> Iterator[Stage]:
-    stage = Stage(cluster, commit_timeout_s=0.9)
+    stage = Stage(cluster, commit_timeout_s=1.2, **{"socket.timeout.ms": 500})
     yield stage
     stage.sink.close()
 
@@ -474,28 +480,29 @@ class TestEnds:
         stage.begin()
         stage.transact(b"two")
 
-    @pytest.mark.parametrize("way", [lambda stage: None, lambda stage: stage.sink.flush(PATIENCE_S), None])
-    def test_an_ended_producer_s_threads_end_with_it(self, stage: Stage, way: Callable[[Stage], None] | None) -> None:
+    @pytest.mark.parametrize("end", ["at_once", "delivered", "fatal"])
+    def test_an_ended_producer_s_threads_end_with_it(self, stage: Stage, end: str) -> None:
         """Without help of the garbage collector, whose next run may be hours away in a process with frozen objects."""
 
         def live() -> None:
             stage.begin()
-            if way is None:
+            if end == "fatal":
                 stage.cluster.fail_next(Api.PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
-            try:
-                stage.sink.send(Message("out", None, b"one"), lambda _receipt: None)
-                (way or (lambda stage: stage.sink.flush(PATIENCE_S)))(stage)
-            except TransactionAbortedError:
-                assert way is None
+            stage.sink.send(Message("out", None, b"one"), lambda _receipt: None)
+            if end == "delivered":
+                stage.sink.flush(PATIENCE_S)
+            if end == "fatal":
+                with pytest.raises(TransactionAbortedError):
+                    stage.sink.flush(PATIENCE_S)
             stage.sink.abort()
 
         live()
         gc.collect()
         gc.disable()
         try:
-            before = len(os.listdir("/proc/self/task"))
+            before = threads()
             for _ in range(5):
                 live()
-            assert len(os.listdir("/proc/self/task")) <= before
+            assert threads() <= before
         finally:
             gc.enable()
