@@ -76,6 +76,8 @@ TRANSACTION_DEFAULTS: Final[Options] = {
     **PRODUCER_DEFAULTS,
     # A message that takes longer than its transaction is lost with it; better to know before the broker does.
     "message.timeout.ms": 15_000,
+    # A coordinator that has vanished is asked again after this; without it, a call takes as long as a transaction may.
+    "socket.timeout.ms": 5_000,
 }
 
 GroupProtocol = Literal["classic", "consumer"]
