@@ -60,8 +60,11 @@ class OffsetRange(NamedTuple):
 class AssignmentListener(Protocol):
     """Told by a source, inside ``fetch`` or ``close``, which partitions came and went."""
 
-    def assigned(self, partitions: Mapping[TopicPartition, Committed]) -> None:
+    def assigned(self, partitions: Mapping[TopicPartition, Committed | None]) -> None:
         """Partitions that this process owns from here on, and what the group has committed for each.
+
+        None where a source that may leave the question open got no answer: then the listener must gate the partition,
+        and ask before it is opened.
 
         Each is read from its committed offset; only where nothing was committed the source's own rules say from where.
         ``gate`` may be called in here: then no record of the partition comes before it is opened.

@@ -299,7 +299,7 @@ def build_worker(settings: Settings, *, on_output: OutputListener | None = None)
     connection, group = connection_of(settings.kafka), group_of(settings.kafka)
     clock, metrics = SystemClock(), Metrics.of_process()
     keeping = state_keeping(settings, connection)
-    source = KafkaSource(connection, group)
+    source = KafkaSource(connection, group, asks_later=keeping is not None)
     delivery = delivery_of(settings, connection, source)
     worker = Worker(
         source=source,

@@ -8,7 +8,6 @@ operator can cure (ACLs, unknown topics, fatal client errors) raises ``SourceFai
 """
 
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -38,6 +37,7 @@ from detector.io.kafka_errors import (
     words,
 )
 from detector.io.kafka_joining import REMEDY, JoinCheck
+from detector.io.kafka_membership import is_member
 from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, GroupMember, OffsetRange, TopicPartition
 
 COMMITTED_TIMEOUT_S: Final = 5.0
@@ -49,11 +49,10 @@ COMMITTED_TRIES: Final = 3
 BOUNDS_TIMEOUT_S: Final = 5.0
 """One question about a partition's first and last offset."""
 
-METADATA_MAGIC: Final = b"CGMDv2:"
-"""How the client's group metadata begins."""
-
 COMMIT_PAUSE_S: Final = 0.1
 """Between two tries of a commit; a coordinator that moves takes some hundred milliseconds."""
+
+RESET_IS_ERROR: Final = "and kafka.auto_offset_reset is error"
 
 FIRST_POSITIONS: Final = {"earliest": OFFSET_BEGINNING, "latest": OFFSET_END}
 """Where partitions without a committed offset begin; the client asks the broker where that is."""
@@ -64,11 +63,12 @@ _LOG: Final = structlog.get_logger(__name__)
 class KafkaSource:
     """Records of the partitions that ``group`` gives to this process.
 
-    Used by one thread. Raises ``UsageError`` when librdkafka refuses an option. The listener is called inside
-    :meth:`fetch` and :meth:`close`; records of a partition that was taken away during a fetch are not returned by it.
+    Used by one thread. With ``asks_later`` the listener gates what is assigned and asks for what is committed itself
+    where one question was not answered. Raises ``UsageError`` when librdkafka refuses an option. The listener is called
+    inside :meth:`fetch` and :meth:`close`; records of a partition taken away during a fetch are not returned by it.
     """
 
-    def __init__(self, connection: KafkaConnection, group: ConsumerGroup) -> None:
+    def __init__(self, connection: KafkaConnection, group: ConsumerGroup, *, asks_later: bool = False) -> None:
         options = connection.consumer_options(group)
         self._connection = connection
         self._group = group
@@ -84,6 +84,8 @@ class KafkaSource:
         self._held = False
         self._gated: set[TopicPartition] = set()
         self._untouched: set[TopicPartition] = set()
+        self._unplaced: set[TopicPartition] = set()
+        self._asks_later = asks_later
         self._out_of_range: set[TopicPartition] = set()
         self._closed = False
         self._failure: SourceFailedError | None = None
@@ -150,8 +152,10 @@ class KafkaSource:
             if partition in self._out_of_range:
                 assert offset is not None, "where it stood there is nothing"
                 self._restart(partition, offset)
-            elif offset is not None:
-                self._consumer.seek(ClientPartition(*partition, offset))
+            elif offset is not None or partition in self._unplaced:
+                start = self._first_position(partition) if offset is None else offset
+                self._consumer.seek(ClientPartition(*partition, start))
+                self._unplaced.discard(partition)
             if not self._held:
                 self._consumer.resume([ClientPartition(*partition)])
         except KafkaException as error:
@@ -190,7 +194,7 @@ class KafkaSource:
 
     def committed(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed]:
         """Ask through a client of its own; the coordinator answers once pending transactions are decided."""
-        answers = self._committed([ClientPartition(*place) for place in partitions])
+        answers = self._committed([ClientPartition(*place) for place in partitions], 1)
         if answers is None:
             raise StateUnavailableError("no answer about the group's committed offsets")
         return _by_place(answers)
@@ -224,22 +228,34 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         self._joining = None
-        starts = self._committed(partitions)
-        if starts is None:
-            # Beginning anywhere else would look like a first start, and would be committed as one.
-            self._failure = self._failure or SourceFailedError("no answer about the group's committed offsets")
-            starts = partitions
-        committed = _by_place(starts)
-        self._begin_anew([each for each in starts if each.offset < 0])
+        starts = self._committed(partitions, 1 if self._asks_later else COMMITTED_TRIES)
+        committed: Mapping[TopicPartition, Committed | None] = {}
+        if starts is not None:
+            committed = _by_place(starts)
+            self._begin_anew([each for each in starts if each.offset < 0])
+        else:
+            starts = [ClientPartition(each.topic, each.partition, OFFSET_BEGINNING) for each in partitions]
+            committed = {TopicPartition(each.topic, each.partition): None for each in partitions}
+            self._unplaced.update(committed)
+            if not self._asks_later:
+                # Beginning anywhere would look like a first start, and would be committed as one.
+                self._failure = self._failure or SourceFailedError("no answer about the group's committed offsets")
         if self._incremental:
             consumer.incremental_assign(starts)
         else:
             consumer.assign(starts)
         if starts and (self._held or self._failure is not None):
             consumer.pause(starts)
-        self._starts.update({place: each.offset for place, each in committed.items()})
+        self._starts.update({place: (each or NOT_COMMITTED).offset for place, each in committed.items()})
         self._one_topic = len({place.topic for place in self._starts}) == 1
         self._tell().assigned(committed)
+
+    def _first_position(self, place: TopicPartition) -> int:
+        """Where the group begins, for a partition of which nothing turned out to be committed."""
+        self._untouched.add(place)
+        if self._group.offset_reset == "error":
+            raise SourceFailedError(f"nothing was committed for {place.topic}[{place.partition}], {RESET_IS_ERROR}")
+        return FIRST_POSITIONS[self._group.offset_reset]
 
     def _begin_anew(self, partitions: list[ClientPartition]) -> None:
         """Give partitions without a committed offset the position where the group begins."""
@@ -248,10 +264,10 @@ class KafkaSource:
             self._untouched.add(TopicPartition(each.topic, each.partition))
         if partitions and self._group.offset_reset == "error":
             self._failure = self._failure or SourceFailedError(
-                f"nothing was committed for {_names(partitions)}, and kafka.auto_offset_reset is error"
+                f"nothing was committed for {_names(partitions)}, {RESET_IS_ERROR}"
             )
 
-    def _committed(self, partitions: list[ClientPartition]) -> list[ClientPartition] | None:
+    def _committed(self, partitions: list[ClientPartition], tries: int) -> list[ClientPartition] | None:
         """Give each partition its committed offset, where there is one; None without an answer.
 
         Asked through a client of its own: on the member's connection the question would wait behind a request to join
@@ -259,7 +275,7 @@ class KafkaSource:
         """
         if not partitions:
             return partitions
-        for _ in range(COMMITTED_TRIES):
+        for _ in range(tries):
             asker = Consumer(self._options, logger=logging.getLogger("detector.librdkafka"))
             try:
                 answers = asker.committed(partitions, timeout=COMMITTED_TIMEOUT_S)
@@ -291,7 +307,7 @@ class KafkaSource:
         self._taken.update(places)
         for place in places:
             self._starts.pop(place, None)
-            for kind in (self._gated, self._untouched, self._out_of_range):
+            for kind in (self._gated, self._untouched, self._unplaced, self._out_of_range):
                 kind.discard(place)
         return places
 
@@ -372,17 +388,6 @@ def _by_place(partitions: Sequence[ClientPartition]) -> dict[TopicPartition, Com
         )
         for each in partitions
     }
-
-
-def is_member(metadata: bytes) -> bool:
-    """Whether the client's group metadata names a generation; a form that is not known counts as one that does.
-
-    Source: librdkafka rdkafka_cgrp.c, ``rd_kafka_consumer_group_metadata_write``: magic, generation (int32 of this
-    machine's byte order), group, member, instance.
-    """
-    if not metadata.startswith(METADATA_MAGIC):
-        return True
-    return int.from_bytes(metadata[len(METADATA_MAGIC) :][:4], sys.byteorder, signed=True) >= 0
 
 
 def _names(partitions: Sequence[ClientPartition]) -> str:

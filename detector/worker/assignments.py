@@ -160,7 +160,7 @@ class Assignments:
     def __len__(self) -> int:
         return len(self._owned)
 
-    def add(self, places: Mapping[TopicPartition, Committed], state: PartitionState) -> None:
+    def add(self, places: Mapping[TopicPartition, Committed | None], state: PartitionState) -> None:
         """Begin to own ``places``, each with a new pipeline."""
         for place, committed in places.items():
             assert place not in self._owned, f"{place} is owned already"

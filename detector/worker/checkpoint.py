@@ -143,7 +143,7 @@ class Membership(AssignmentListener):
         self._ending = True
         self.joined = False
 
-    def assigned(self, partitions: Mapping[TopicPartition, Committed]) -> None:
+    def assigned(self, partitions: Mapping[TopicPartition, Committed | None]) -> None:
         """Gate what has to be restored; nothing waits in here.
 
         An empty assignment counts as one, for groups with more members than partitions.

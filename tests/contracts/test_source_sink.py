@@ -43,13 +43,13 @@ class Listener:
 
     def __init__(self) -> None:
         self.owned: set[TopicPartition] = set()
-        self.starts: dict[TopicPartition, Committed] = {}
+        self.starts: dict[TopicPartition, Committed | None] = {}
         self.gates: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
         self.assigned_count = 0
         self.gaps: list[tuple[TopicPartition, int]] = []
         self.on_revoke: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
 
-    def assigned(self, partitions: Mapping[TopicPartition, Committed]) -> None:
+    def assigned(self, partitions: Mapping[TopicPartition, Committed | None]) -> None:
         assert self.owned.isdisjoint(partitions)
         self.owned |= set(partitions)
         self.starts |= partitions

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from detector.errors import SourceFailedError, TransactionAbortedError
 from detector.io import ConsumerGroup, KafkaConnection, KafkaSource, KafkaTransactionalSink
-from detector.io.kafka_source import METADATA_MAGIC, is_member
+from detector.io.kafka_membership import METADATA_MAGIC, is_member
 from detector.io.transaction_probe import UNDECIDED_MAX, TransactionProbe
 from tests.mock_cluster import Api, MockCluster
 
