@@ -33,6 +33,7 @@ from detector.io.kafka_errors import (
     REBALANCING,
     Reaction,
     SeldomLog,
+    error_of,
     reaction_to,
     words,
 )
@@ -107,14 +108,10 @@ class KafkaSource:
 
     def fetch(self, records_max: int, timeout_s: float) -> Sequence[RecordBatch]:
         """Wait for the first record, then take what is there: ``consume`` alone would wait for the last one, too."""
-        first = self._consumer.poll(timeout_s)
-        messages: list[RawMessage] = []
-        if first is not None:
-            self._taken.clear()
-            messages = self._consumer.consume(records_max - 1, 0) if records_max > 1 else []
-            # The second call may have served a rebalance that took the first record's partition away.
-            if not self._taken or first.error() is not None or place_of(first) not in self._taken:
-                messages.insert(0, first)
+        try:
+            messages = self._messages(records_max, timeout_s)
+        except KafkaException as error:  # a fatal error is raised, and told to nobody
+            raise SourceFailedError(f"the consumer cannot go on: {words(error.args[0])}") from None
         if any(map(Message.error, messages)):
             messages = self._without_errors(messages)
         if self._failure is not None:
@@ -126,6 +123,17 @@ class KafkaSource:
         if self._untouched:
             self._untouched.difference_update(TopicPartition(batch.topic, batch.partition) for batch in batches)
         return batches
+
+    def _messages(self, records_max: int, timeout_s: float) -> list[RawMessage]:
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return []
+        self._taken.clear()
+        messages: list[RawMessage] = self._consumer.consume(records_max - 1, 0) if records_max > 1 else []
+        # The second call may have served a rebalance that took the first record's partition away.
+        if not self._taken or first.error() is not None or place_of(first) not in self._taken:
+            messages.insert(0, first)
+        return messages
 
     def hold(self) -> None:
         """Pause what is owned; partitions that come later are paused as they come."""
@@ -374,11 +382,9 @@ class KafkaSource:
         return start if start >= 0 else FIRST_POSITIONS[self._group.offset_reset]
 
     def _try_commit(self, wanted: list[ClientPartition]) -> KafkaError | None:
-        try:
-            answers = self._consumer.commit(offsets=wanted, asynchronous=False)
-        except KafkaException as error:
-            return _error_of(error)
-        return next((each.error for each in answers or () if each.error is not None), None)
+        answers: list[ClientPartition] = []
+        error = error_of(lambda: answers.extend(self._consumer.commit(offsets=wanted, asynchronous=False) or ()))
+        return error or next((each.error for each in answers if each.error is not None), None)
 
 
 def _by_place(partitions: Sequence[ClientPartition]) -> dict[TopicPartition, Committed]:
@@ -392,9 +398,3 @@ def _by_place(partitions: Sequence[ClientPartition]) -> dict[TopicPartition, Com
 
 def _names(partitions: Sequence[ClientPartition]) -> str:
     return ", ".join(f"{each.topic}[{each.partition}]" for each in partitions)
-
-
-def _error_of(exception: KafkaException) -> KafkaError:
-    error = exception.args[0]
-    assert isinstance(error, KafkaError)
-    return error
