@@ -99,9 +99,14 @@ ON_COMMIT: Final = _table(TRANSPORT | REBALANCING)
 """Errors of a commit: WAIT means that a later commit may cover the same records."""
 
 
+def is_fatal(error: KafkaError) -> bool:
+    """Whether the client is of no use any more; in place of a record only the code says so, not the flag."""
+    return bool(error.fatal()) or error.code() == KafkaError._FATAL
+
+
 def reaction_to(error: KafkaError, table: Mapping[int, Reaction]) -> Reaction:
     """What ``error`` asks for, met where ``table`` applies."""
-    if error.fatal():
+    if is_fatal(error):
         return Reaction.STOP
     known = table.get(error.code())
     if known is not None:

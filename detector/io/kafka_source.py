@@ -34,6 +34,7 @@ from detector.io.kafka_errors import (
     Reaction,
     SeldomLog,
     error_of,
+    is_fatal,
     reaction_to,
     words,
 )
@@ -55,8 +56,9 @@ COMMIT_PAUSE_S: Final = 0.1
 
 RESET_IS_ERROR: Final = "and kafka.auto_offset_reset is error"
 
-FIRST_POSITIONS: Final = {"earliest": OFFSET_BEGINNING, "latest": OFFSET_END}
-"""Where partitions without a committed offset begin; the client asks the broker where that is."""
+FIRST_POSITIONS: Final = {"earliest": OFFSET_BEGINNING, "latest": OFFSET_END, "error": OFFSET_BEGINNING}
+"""Where partitions without a committed offset begin; the client asks the broker where that is. With ``error`` nothing
+is read from there: the worker stops."""
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -268,7 +270,7 @@ class KafkaSource:
     def _begin_anew(self, partitions: list[ClientPartition]) -> None:
         """Give partitions without a committed offset the position where the group begins."""
         for each in partitions:
-            each.offset = FIRST_POSITIONS.get(self._group.offset_reset, OFFSET_INVALID)
+            each.offset = FIRST_POSITIONS[self._group.offset_reset]
             self._untouched.add(TopicPartition(each.topic, each.partition))
         if partitions and self._group.offset_reset == "error":
             self._failure = self._failure or SourceFailedError(
@@ -326,7 +328,7 @@ class KafkaSource:
     def _on_error(self, error: KafkaError) -> None:
         """Errors of the client as a whole, served inside poll and consume."""
         if reaction_to(error, ON_FETCH) is Reaction.STOP:
-            remedy = f". {REMEDY}" if self._joining is not None and error.fatal() else ""
+            remedy = f". {REMEDY}" if self._joining is not None and is_fatal(error) else ""
             self._failure = self._failure or SourceFailedError(f"the consumer cannot go on: {words(error)}{remedy}")
         else:
             self._seldom.warning(error)

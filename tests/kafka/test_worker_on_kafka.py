@@ -164,7 +164,7 @@ class TestGroup:
         with WorkerRun(settings) as first:
             stage.until_committed(first)
             first.paused()
-            with WorkerRun(settings) as second:
+            with WorkerRun(settings, pod="pod-1") as second:
                 until(lambda: _owns(second) == 2, "the second worker has both partitions")
                 for partition in range(2):
                     stage.write(metrics(11, 2_000, start=2_000), partition=partition)
@@ -185,7 +185,7 @@ class TestGroup:
         stage.write(metrics(13, 1_000))
         with WorkerRun(settings) as first:
             stage.until_committed(first)
-            with WorkerRun(settings) as spare:
+            with WorkerRun(settings, pod="pod-1") as spare:
                 until(spare.ready, "a spare is ready")
                 assert _owns(spare) == 0
                 first.killed()
