@@ -85,8 +85,10 @@ def _words(ahead: Outlook, settings: Settings) -> Text:
         case "first":
             return Text(f"begin at {settings.kafka.auto_offset_reset}")
         case "lost":
-            stops = settings.state.on_state_loss == "fail"
-            return Text("STOP: STATE LOST" if stops else f"LOSE IT, learn anew at {ahead.offset:,}", "bold red")
+            if settings.state.on_state_loss == "fail":
+                return Text("STOP: STATE LOST", "bold red")
+            start = f"{ahead.offset:,}" if ahead.offset >= 0 else settings.kafka.auto_offset_reset
+            return Text(f"LOSE IT, learn anew at {start}", "bold red")
 
 
 def _as_object(facts: PartitionFacts, ahead: Outlook, access: StateAccess) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def _as_object(facts: PartitionFacts, ahead: Outlook, access: StateAccess) -> di
         "settings_fit": None if pointer is None else pointer.config_hash == access.judging.config_hash,
         "cluster_fits": None if pointer is None else pointer.cluster == ahead.cluster,
         "restart": ahead.kind,
-        "reads_from": None if ahead.kind == "first" else ahead.offset,
+        "reads_from": ahead.offset if ahead.offset >= 0 else None,
         "replays": ahead.replay,
         "reason": ahead.reason,
         "state_lost": ahead.kind == "lost",

@@ -64,8 +64,8 @@ def stop_if_told(
     remedy = "state.on_state_loss: cold_start would learn it anew"
     if gap is not None:
         remedy = (
-            f"`detector state reset {place.topic}:{place.partition} --to-earliest` sets the group's offset, and "
-            f"state.on_state_loss: cold_start would go on at {gap.start}, learning anew"
+            f"`detector state reset {place.topic}:{place.partition} --to-earliest --forget --execute` sets the group's "
+            f"offset, and state.on_state_loss: cold_start would go on at {gap.start}, learning anew"
         )
     raise StateLostError(f"the state of {place.topic}[{place.partition}] is lost ({reason}); {remedy}")
 

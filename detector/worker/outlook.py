@@ -49,7 +49,8 @@ class Outlook:
 
     ``restore``: from the state that the pointer names; ``found``: from another snapshot, found by a search; ``empty``:
     from the empty state; ``lost``: learn anew, or stop, as ``state.on_state_loss`` says; ``first``: nothing was
-    committed. It reads from ``offset`` on, and ``replay`` records say nothing.
+    committed. It reads from ``offset`` on (-1: as ``kafka.auto_offset_reset`` says) and is silent for ``replay``
+    records.
     """
 
     kind: Kind
@@ -70,7 +71,8 @@ def outlook(
     loaded = chosen(store, lambda each: _Judge(each, judging), place, committed)
     pointer, loss = loaded.pointer, loaded.loss
     if committed.offset < 0:
-        return Outlook("first", -1, 0, "nothing is committed: kafka.auto_offset_reset decides", None, loaded.cluster)
+        reason = loss or "nothing is committed: kafka.auto_offset_reset decides"
+        return Outlook("first" if loss is None else "lost", -1, 0, reason, None, loaded.cluster)
     gap = gap_at(committed.offset if pointer is None else pointer.offset, committed.offset, bounds)
     if gap is not None:
         loss = gap.reason

@@ -63,7 +63,11 @@ def test_retention_past_the_committed_offset(kafka: Broker, tmp_path: Path, prot
     stage, strict, lenient = worked(tmp_path, kafka, protocol=protocol, keeps=keeps)
     stage.write(metrics(2, COUNT))
     stage.expire(COUNT + 300)
-    stops(strict, "offset 1300, past 1000: 300 records", f"`detector state reset {stage.input}:0 --to-earliest`")
+    stops(
+        strict,
+        "offset 1300, past 1000: 300 records",
+        f"`detector state reset {stage.input}:0 --to-earliest --forget --execute`",
+    )
     assert stage.committed() == [COUNT]
     goes_on(stage, lenient, 300)
 

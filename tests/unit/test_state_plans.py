@@ -72,7 +72,10 @@ class TestOutlook:
 
     def test_nothing_committed_and_the_empty_state(self) -> None:
         _, store = world()
-        assert outlook(store, PLACE, Committed(-1), KEPT, JUDGING).kind == "first"
+        assert outlook(store, OTHER, Committed(-1), KEPT, JUDGING).kind == "first"
+        expired = outlook(store, PLACE, Committed(-1), KEPT, JUDGING)
+        assert (expired.kind, expired.offset) == ("lost", -1)
+        assert "expired" in expired.reason
         pointer = empty_pointer(5, generation=0, config_hash="whatever", cluster="memory")
         ahead = outlook(store, PLACE, Committed(9, format_pointer(pointer)), KEPT, JUDGING)
         assert (ahead.kind, ahead.offset, ahead.replay) == ("empty", 5, 4)
