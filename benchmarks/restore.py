@@ -142,12 +142,13 @@ def main() -> None:
     del first, second, again
     chunks = chunks_of(data)
     heir = factory(PLACE)
-    before_mb = resident_mb()
+    before_mb, before_cpu_s = resident_mb(), time.process_time()
     watch.lap("")
     snapshot = decode(joined(chunks))
     watch.lap("decode")
     heir.restore(snapshot, cluster=CLUSTER)
     watch.lap("restore")
+    back_cpu_s = time.process_time() - before_cpu_s
     del snapshot
     objects_bytes = (resident_mb() - before_mb) * 1e6 - heir.state_bytes()
     if encode(*heir.snapshot(offset=offset, cluster=CLUSTER)) != data:
@@ -167,6 +168,7 @@ def main() -> None:
         "decode_s": round(watch.seconds["decode"], 2),
         "restore_s": round(watch.seconds["restore"], 2),
         "back_s": round(back_s, 2),
+        "back_cpu_s": round(back_cpu_s, 2),
         "raw_mb": round(raw_mb, 1),
         "snapshot_mb": round(len(data) / 1e6, 1),
         "restore_mb_per_s": round(raw_mb / back_s, 1),
