@@ -55,10 +55,8 @@ COMMIT_PAUSE_S: Final = 0.1
 """Between two tries of a commit; a coordinator that moves takes some hundred milliseconds."""
 
 RESET_IS_ERROR: Final = "and kafka.auto_offset_reset is error"
-
 FIRST_POSITIONS: Final = {"earliest": OFFSET_BEGINNING, "latest": OFFSET_END, "error": OFFSET_BEGINNING}
-"""Where partitions without a committed offset begin; the client asks the broker where that is. With ``error`` nothing
-is read from there: the worker stops."""
+"""Where partitions without a committed offset begin. With ``error`` nothing is read: the worker stops."""
 
 _LOG: Final = structlog.get_logger(__name__)
 
