@@ -25,7 +25,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from detector.errors import DeliveryFailedError, OutcomeUnknownError, TransactionAbortedError, UsageError
 from detector.io.kafka_columns import RawMessage
-from detector.io.kafka_config import KafkaConnection
+from detector.io.kafka_config import TRANSACTION_SHARE, TRANSACTION_TIMEOUT_S, KafkaConnection
 from detector.io.kafka_errors import (
     Reaction,
     SeldomLog,
@@ -38,8 +38,6 @@ from detector.ports import Committed, GroupMember, Message, ReceiptListener, Top
 
 CALL_TIMEOUT_S: Final = 5.0
 """One call of the client; it is repeated until the deadline of what it belongs to."""
-COMMIT_TIMEOUT_S: Final = 15.0
-"""A commit with all repetitions; below the transaction's own time-out, after which the broker aborts it."""
 ABORT_TIMEOUT_S: Final = 2.0
 """A courtesy to readers, who otherwise wait until the next producer with our id, or the time-out, ends it."""
 PAUSE_S: Final = 0.05
@@ -75,7 +73,8 @@ class _Life:
 class KafkaTransactionalSink:
     """Messages out, in transactions. Used by one thread. Raises ``UsageError`` when librdkafka refuses an option.
 
-    ``probe`` runs once, with the first producer.
+    ``probe`` runs once, with the first producer. The broker aborts a transaction that is open for ``timeout_s``; a
+    commit with all its repetitions gets a share of that.
     """
 
     def __init__(
@@ -84,9 +83,11 @@ class KafkaTransactionalSink:
         *,
         transactional_id: str,
         probe: Probe | None = None,
+        timeout_s: float = TRANSACTION_TIMEOUT_S,
         room_timeout_s: float = ROOM_TIMEOUT_S,
     ) -> None:
-        self._options = connection.transaction_options(transactional_id)
+        self._options = connection.transaction_options(transactional_id, timeout_s)
+        self._commit_timeout_s = TRANSACTION_SHARE * timeout_s
         self._transactional_id = transactional_id
         self._room_timeout_s = room_timeout_s
         self._probe = probe
@@ -155,7 +156,7 @@ class KafkaTransactionalSink:
         life = self._current()
         self._open(life)
         positions = [ClientPartition(*place, each.offset, each.metadata) for place, each in offsets.items()]
-        deadline_s = time.monotonic() + COMMIT_TIMEOUT_S
+        deadline_s = time.monotonic() + self._commit_timeout_s
         if positions:
             error = self._repeated(
                 life,
@@ -166,7 +167,7 @@ class KafkaTransactionalSink:
                 raise TransactionAbortedError(f"no answer to the offsets of a transaction: {words(error)}")
         error = self._repeated(life, lambda: life.producer.commit_transaction(CALL_TIMEOUT_S), deadline_s)
         if error is not None:
-            raise OutcomeUnknownError(f"no answer to a commit within {COMMIT_TIMEOUT_S:.0f} s: {words(error)}")
+            raise OutcomeUnknownError(f"no answer to a commit within {self._commit_timeout_s:.1f} s: {words(error)}")
         life.open = False
 
     def abort(self) -> None:

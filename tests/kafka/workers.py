@@ -1,5 +1,6 @@
 """`detector run` as a process, and what is needed to watch it from outside with a plain client."""
 
+import copy
 import itertools
 import json
 import os
@@ -11,9 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+import psutil
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+
+from tests.kafka.faults import Fault
+from tests.kafka.forked import ForkedProcess
 
 DEADLINE_S: Final = 60.0
 NUMBERS: Final = itertools.count()
@@ -42,6 +47,7 @@ class Stage:
         dead_letters: bool = True,
         state: bool = True,
         delivery: Delivery = "exactly_once",
+        replicas: int = 1,
     ) -> None:
         name = f"run-{os.getpid()}-{next(NUMBERS)}"
         self.bootstrap_servers = bootstrap_servers
@@ -52,18 +58,21 @@ class Stage:
         self._folder = folder
         self._prefix = name
         self._delivery = delivery
+        self._replicas = replicas
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
         # Idempotent, since tests know each record by its offset: a retried batch must not change places with the next.
         self._producer = Producer(
             {"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True, "log_level": 0}
         )
         outputs = [self.events, self.dead_letters] if dead_letters else [self.events]
-        self._create([NewTopic(self.input, partitions, 1), *(NewTopic(topic, 1, 1) for topic in outputs)])
+        self._create({self.input: partitions, **dict.fromkeys(outputs, 1)})
         if state:
-            self._create([NewTopic(self.state, partitions, 1, config={"cleanup.policy": "compact"})])
+            self._create({self.state: partitions}, {"cleanup.policy": "compact"})
 
-    def _create(self, topics: Sequence[NewTopic]) -> None:
-        for future in self._admin.create_topics(list(topics)).values():
+    def _create(self, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
+        """Topics with their partition counts."""
+        new = [NewTopic(name, count, self._replicas, config=dict(config or {})) for name, count in topics.items()]
+        for future in self._admin.create_topics(new).values():
             future.result(DEADLINE_S)
 
     def settings(self, **more: Mapping[str, object]) -> Path:
@@ -88,12 +97,22 @@ class Stage:
     def calm_settings(self) -> tuple[Path, str]:
         """Settings of a worker that reads the same input as another group, and its topic of events."""
         prefix = f"{self._prefix}-calm"
-        self._create([NewTopic(f"{prefix}.{topic}", 1, 1) for topic in ("events", "dlq")])
+        self._create({f"{prefix}.{topic}": 1 for topic in ("events", "dlq")})
         kafka = {"group_id": self.calm_group}
         settings = self.settings(
             kafka=kafka, output={"prefix": prefix}, state={"enabled": False}, delivery={"mode": "at_least_once"}
         )
         return settings, f"{prefix}.events"
+
+    def calm_twin(self) -> Self:
+        """The same input with outputs, state and a group of its own, for a worker that nothing disturbs."""
+        twin = copy.copy(self)
+        twin._prefix = f"{self._prefix}-twin"
+        twin.group = f"{twin._prefix}-group"
+        twin.events, twin.dead_letters, twin.state = (f"{twin._prefix}.{name}" for name in ("events", "dlq", "state"))
+        twin._create({twin.events: 1, twin.dead_letters: 1})
+        twin._create({twin.state: len(self.places)}, {"cleanup.policy": "compact"})
+        return twin
 
     def wipe_pointers(self) -> None:
         """Commit the same offsets without metadata, as an administrator's reset does; the group must be empty."""
@@ -119,29 +138,41 @@ class Stage:
             self._producer.poll(0)
         assert self._producer.flush(DEADLINE_S) == 0
 
-    def read(self, topic: str, *, isolation: Isolation = "read_committed") -> list[Message]:
-        """Everything that stands in an output topic; ``read_uncommitted`` shows aborted records, too."""
+    def read(
+        self, topic: str, *, isolation: Isolation = "read_committed", partitions: Sequence[int] = (0,)
+    ) -> list[Message]:
+        """Everything that stands in these partitions; ``read_uncommitted`` shows aborted records, too."""
         consumer = self._consumer(isolation=isolation)
         try:
-            consumer.assign([TopicPartition(topic, 0, 0)])
+            consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
             messages: list[Message] = []
-            while True:
-                for message in consumer.consume(10_000, 1.0):
+            ended: set[int | None] = set()
+            while len(ended) < len(partitions):
+                for message in consumer.consume(10_000, 0.2):
                     error = message.error()
                     if error is None:
                         messages.append(message)
                     elif error.code() == KafkaError._PARTITION_EOF:
-                        return messages
+                        ended.add(message.partition())
+            return messages
         finally:
             consumer.close()
 
     def committed(self, group: str | None = None) -> list[int]:
         """The group's committed offset of each input partition; negative where there is none."""
+        return [place.offset for place in self.committed_places(group)]
+
+    def committed_places(self, group: str | None = None) -> list[TopicPartition]:
+        """The same, with the text beside each offset."""
         consumer = self._consumer(group)
         try:
-            return [place.offset for place in consumer.committed(self.places, timeout=DEADLINE_S)]
+            return consumer.committed(self.places, timeout=DEADLINE_S)
         finally:
             consumer.close()
+
+    def cluster_id(self) -> str:
+        """Id of the cluster."""
+        return str(self._admin.list_topics(timeout=DEADLINE_S).cluster_id)
 
     def ends(self) -> list[int]:
         """The end of each input partition."""
@@ -186,18 +217,31 @@ class WorkerRun:
     """One `detector run`; killed at the end of the test if it still runs.
 
     ``pod`` stands for the host's name: workers that live at the same time must differ in it, a successor keeps it.
+    With a ``fault`` it is the same worker in :mod:`tests.kafka.faulty`'s hands; ``forked`` saves the seconds of a start
+    (:mod:`tests.kafka.forked`).
     """
 
-    def __init__(self, settings: Path, *, pod: str = "pod-0") -> None:
+    def __init__(
+        self, settings: Path, *, pod: str = "pod-0", fault: Fault | None = None, forked: bool = False
+    ) -> None:
         prefix = json.loads(settings.read_text())["output"]["prefix"]
-        environment = os.environ | {"DETECTOR_KAFKA__TRANSACTIONAL_ID": f"{prefix}-{pod}"}
+        environment = {"DETECTOR_KAFKA__TRANSACTIONAL_ID": f"{prefix}-{pod}"}
+        if fault is not None:
+            environment |= fault.environment()
+        self.pod = pod
         self._log = settings.with_suffix(f".{next(NUMBERS)}.log")
+        self._process: subprocess.Popen[bytes] | ForkedProcess
+        if forked:
+            self._log.touch()
+            self._process = ForkedProcess(settings, environment, self._log)
+            return
+        module = "detector" if fault is None else "tests.kafka.faulty"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own command, in a folder of the test
-                [sys.executable, "-m", "detector", "run", "--config", settings],
+                [sys.executable, "-m", module, "run", "--config", settings],
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=os.environ | environment,
             )
 
     def __enter__(self) -> Self:
@@ -230,10 +274,26 @@ class WorkerRun:
         """Wait for its end and give the exit code."""
         return self._process.wait(DEADLINE_S)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if it still runs."""
+        self._process.send_signal(number)
+
+    def exit_code(self) -> int | None:
+        """Its exit code (a signal's number, negative), None while it runs."""
+        return self._process.poll()
+
     def stopped(self) -> int:
         """Ask it to end in order (SIGTERM) and give the exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self.ended()
+
+    def stands_still(self) -> bool:
+        """Whether a SIGSTOP has taken hold."""
+        return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    def rss_bytes(self) -> int:
+        """Memory that it has in use."""
+        return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def killed(self) -> None:
         """End it at this very instruction."""

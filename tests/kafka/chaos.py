@@ -1,0 +1,297 @@
+"""``make chaos``: workers killed at named points and at random moments, beside everything else that goes wrong.
+
+Two workers, sometimes three, on a cluster of three nodes. Every life of a worker ends by kill -9: at a named point
+(:mod:`tests.kafka.faults`), at a random moment, or after it stood still for longer than its session; some end in order.
+Now and then the leader or a coordinator of the cluster is killed, too, and comes back. At the end what was said and
+what is remembered must be what a calm worker says and remembers, to the bit.
+
+The last line is JSON. Exit code 3: something differs, or fewer kills happened than were asked for.
+"""
+
+import argparse
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final
+
+from confluent_kafka import KafkaException
+
+from tests.kafka.faults import POINTS, Fault
+from tests.kafka.outcome import aborted, differences, expected, outcome
+from tests.kafka.workers import Stage, WorkerRun, until
+from tests.streams import record
+
+PARTITIONS: Final = 4
+SERIES: Final = 4
+SHARE_RECORDS: Final = 600
+"""Per kill and partition: every life has something to do, and the input ends soon after the last one."""
+FEED_RECORDS: Final = 60
+FEED_S: Final = 0.1
+POISON_EVERY: Final = 97
+KEEPING: Final[dict[str, dict[str, object]]] = {
+    "kafka": {"session_timeout_ms": 1_500, "librdkafka": {"socket.timeout.ms": 5_000}},
+    "worker": {"batch_records_max": 100, "commit_interval_s": 0.1},
+    "state": {"interval_s": 0.5, "on_state_loss": "fail"},
+    "delivery": {"transaction_timeout_s": 8},
+}
+LIFE_S: Final = 15.0
+"""A point that was not reached by then is missed, and the life ends at a random moment."""
+TURN_S: Final = 0.05
+STORY_S: Final = 5.0
+FINAL_S: Final = 180.0
+EXTRA_KINDS: Final = ("random", "random", "random", "stopped", "zombie", "term")
+"""Besides the named points. ``stopped``: SIGSTOP past the session's end, SIGCONT, kill; ``zombie``: the same with an
+open transaction whose offsets were sent; ``term``: SIGTERM, no kill."""
+
+
+def endless(seed: int) -> Iterator[bytes | None]:
+    """Quiet series with a short incident in one of them and a poison record now and then."""
+    chance = random.Random(seed)
+    number = 0
+    while True:
+        minute, host = divmod(number, SERIES)
+        incident = minute % 100 >= 85 and minute // 100 % SERIES == host
+        level = 400.0 if incident else 10.0
+        value = record("load", 1_700_000_000 + 60 * minute, level + chance.random(), {"host": f"h{host}"})
+        yield b"{poison" if number % POISON_EVERY == 50 else value
+        number += 1
+
+
+@dataclass
+class Tally:
+    """What came of one kind of end."""
+
+    lives: int = 0
+    kills: int = 0
+    missed: int = 0
+    aborts: int = 0
+    restored: int = 0
+    replayed: int = 0
+
+
+@dataclass
+class Life:
+    """One process from its start to its end, and what is still to be done to it."""
+
+    name: str
+    kind: str
+    run: WorkerRun
+    acts: list[tuple[float, str]]
+    """When to do what to it (seconds of the monotonic clock), in order."""
+    missed: bool = False
+
+
+@dataclass
+class Report:
+    """Everything counted."""
+
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    kills: int = 0
+    rebalances: int = 0
+    node_kills: int = 0
+    exits: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    def of(self, kind: str) -> Tally:
+        """The row of one kind."""
+        return self.tallies.setdefault(kind, Tally())
+
+
+class Chaos:
+    """The one who kills."""
+
+    def __init__(self, stage: Stage, *, kills: int, chance: random.Random, ends_s: float) -> None:
+        self.report = Report()
+        self._stage = stage
+        self._settings = stage.settings(**KEEPING)
+        self._kills = kills
+        self._chance = chance
+        self._ends_s = ends_s
+        self._began_s = time.monotonic()
+        self._kinds: list[str] = []
+        self._lives: dict[str, Life | float] = {"pod-0": 0.0, "pod-1": 0.0}
+        """The life of each pod, or when the next one begins."""
+        self._third_s = self._began_s + 5.0
+        self._told_s = 0.0
+        self._numbers = 0
+
+    @property
+    def settings(self) -> Path:
+        """Of every worker."""
+        return self._settings
+
+    def rage(self) -> None:
+        """Let workers live and die until there were enough kills, or the time is over."""
+        while self.report.kills < self._kills and time.monotonic() < self._ends_s:
+            self._third()
+            for pod in list(self._lives):
+                self._turn(pod)
+            self._tell()
+            time.sleep(TURN_S)
+        for pod, life in self._lives.items():
+            if isinstance(life, Life):
+                life.run.killed()
+                self._bury(pod, life)
+
+    def _third(self) -> None:
+        """Now and then a third worker comes, and stays away after its life."""
+        moment_s = time.monotonic()
+        if moment_s >= self._third_s and "pod-2" not in self._lives:
+            self._lives["pod-2"] = moment_s
+            self._third_s = moment_s + self._chance.uniform(10, 20)
+
+    def _turn(self, pod: str) -> None:
+        life, moment_s = self._lives[pod], time.monotonic()
+        if isinstance(life, float):
+            if moment_s >= life:
+                self._lives[pod] = self._begin(pod)
+        elif not life.run.runs():
+            self._bury(pod, life)
+            if pod == "pod-2":
+                del self._lives[pod]
+            else:
+                self._lives[pod] = moment_s + self._chance.uniform(0, 0.5)
+        elif life.acts and moment_s >= life.acts[0][0]:
+            self._act(life, life.acts.pop(0)[1])
+
+    def _begin(self, pod: str) -> Life:
+        if not self._kinds:
+            self._kinds = [*POINTS, *EXTRA_KINDS]
+            self._chance.shuffle(self._kinds)
+        kind, chance, moment_s = self._kinds.pop(), self._chance, time.monotonic()
+        self._numbers += 1
+        name = f"{self._numbers}"
+        fault = Fault(kind if kind in POINTS else "", self._count(kind), life=name)
+        acts = [(moment_s + LIFE_S, "miss")]
+        if kind == "random":
+            acts = [(moment_s + chance.uniform(0.2, 4.0), "kill")]
+        elif kind in {"before_flush", "term"}:
+            acts = [(moment_s + chance.uniform(1.5, 4.0), "term"), (moment_s + 30.0, "miss")]
+        elif kind in {"stopped", "zombie"}:
+            stop_s = moment_s + chance.uniform(1.5, 4.0)
+            on_s = stop_s + chance.uniform(1.0, 4.0)
+            acts = [(stop_s, "stop"), (on_s, "go on"), (on_s + chance.uniform(0.5, 3.0), "kill")]
+            if kind == "zombie":
+                fault = fault._replace(point="after_send_offsets", signal="STOP")
+                acts = acts[1:]
+        self.report.kinds[name] = kind
+        self.report.of(kind).lives += 1
+        return Life(name, kind, WorkerRun(self._settings, pod=pod, fault=fault, forked=True), acts)
+
+    def _count(self, kind: str) -> int:
+        often = kind not in {"in_probe", "after_init", "before_flush", "in_revoke"}
+        return self._chance.randint(1, 4) if often else 1
+
+    @staticmethod
+    def _act(life: Life, act: str) -> None:
+        if act == "stop":
+            life.run.signal(signal.SIGSTOP)
+        elif act == "go on":
+            life.run.signal(signal.SIGCONT)
+        elif act == "term":
+            life.run.signal(signal.SIGTERM)
+        else:
+            life.missed = act == "miss"
+            life.run.signal(signal.SIGKILL)
+
+    def _bury(self, pod: str, life: Life) -> None:
+        """Count what came of a life that has ended."""
+        tally, code = self.report.of(life.kind), life.run.exit_code()
+        restored = life.run.log("partition_restored")
+        tally.restored += len(restored)
+        tally.replayed += sum(line["replay_until"] - line["offset"] for line in restored)
+        tally.missed += life.missed
+        self.report.rebalances += len(life.run.log("partitions_assigned"))
+        if code == -signal.SIGKILL:
+            tally.kills += 1
+            self.report.kills += 1
+        elif code != 0:
+            last = life.run.output().rstrip().rpartition("\n")[2]
+            self.report.exits[last[:200]] += 1
+            print(f"{pod} ({life.kind}) ended with {code}: {last}", flush=True)
+        if "Traceback" in life.run.output() or life.run.log("state_lost"):
+            self.report.faults.append(f"{pod} ({life.kind}): {life.run.output()[-2000:]}")
+
+    def _tell(self) -> None:
+        moment_s = time.monotonic()
+        if moment_s < self._told_s + STORY_S:
+            return
+        self._told_s = moment_s
+        alive = " ".join(
+            f"{pod}:{life.kind if isinstance(life, Life) else '-'}" for pod, life in sorted(self._lives.items())
+        )
+        print(
+            f"{moment_s - self._began_s:5.0f} s  kills {self.report.kills}/{self._kills}  "
+            f"rebalances {self.report.rebalances}  node kills {self.report.node_kills}  {alive}",
+            flush=True,
+        )
+
+
+class Feeder:
+    """Writes the input: a little every moment, and never much more than there were kills."""
+
+    def __init__(self, stage: Stage, report: Report, seed: int) -> None:
+        self._stage = stage
+        self._report = report
+        self._streams = [endless(seed * PARTITIONS + partition) for partition in range(PARTITIONS)]
+        self._ended = Event()
+        self._thread = Thread(target=self._feed, daemon=True)
+        self.records = 0
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and wait for it."""
+        self._ended.set()
+        self._thread.join()
+
+    def _feed(self) -> None:
+        while not self._ended.wait(FEED_S):
+            if self.records < (self._report.kills + 5) * SHARE_RECORDS:
+                for partition, values in enumerate(self._streams):
+                    self._stage.write([next(values) for _ in range(FEED_RECORDS)], partition=partition)
+                self.records += FEED_RECORDS
+
+
+def finish(stage: Stage, settings: Path) -> None:
+    """Let two undisturbed workers come to the end of the input and stop in order, one after the other."""
+    with WorkerRun(settings, forked=True) as first, WorkerRun(settings, pod="pod-1", forked=True) as second:
+        stage.until_committed(second)
+        for worker in (first, second):
+            code = worker.stopped()
+            assert code == 0, f"exit code {code}: {worker.output()}"
+            time.sleep(1.0)
+
+
+def judge(stage: Stage, settings: Path) -> list[str]:
+    """What differs from a calm worker, and from the pipeline alone."""
+    ours = outcome(stage, settings)
+    print(f"{ours.event_count()} events, {len(ours.dead_letters)} dead letters, {len(ours.states)} states", flush=True)
+    twin = stage.calm_twin()
+    calm_settings = twin.settings(kafka={"group_id": twin.group})
+    with WorkerRun(calm_settings, forked=True) as worker:
+        twin.until_committed(worker)
+        assert worker.stopped() == 0, worker.output()
+    found = [f"calm worker: {each}" for each in differences(ours, outcome(twin, calm_settings))]
+    return found + [f"pipeline alone: {each}" for each in differences(ours, expected(stage, settings))]
+
+
+def table(report: Report) -> str:
+    """A row per kind of end."""
+    lines = [f"{'end':<20}{'lives':>6}{'kills':>6}{'missed':>7}{'aborts seen':>12}{'restored':>9}{'replayed':>9}"]
+    lines += [
+        f"{kind:<20}{row.lives:>6}{row.kills:>6}{row.missed:>7}{row.aborts:>12}{row.restored:>9}{row.replayed:>9}"
+        for kind, row in sorted(report.tallies.items())
+    ]
+    return "\n".join(lines)
