@@ -52,12 +52,6 @@ SETTINGS: Final = {
     # Tests do not wait: groups start at once and may expire within a second.
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
-    "group.consumer.min.session.timeout.ms": "1000",
-    "group.consumer.session.timeout.ms": "3000",
-    "group.consumer.min.heartbeat.interval.ms": "500",
-    "group.consumer.heartbeat.interval.ms": "500",
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
-    "log.cleaner.backoff.ms": "1000",
     # The default of 128 MiB does not fit into a small heap.
     "log.cleaner.dedupe.buffer.size": "8388608",
 }

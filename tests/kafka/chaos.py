@@ -24,9 +24,10 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 
+from tests.kafka.cluster import NODES, ClusterOfJars, running_cluster
 from tests.kafka.faults import POINTS, Fault
 from tests.kafka.outcome import aborted, differences, expected, outcome
-from tests.kafka.workers import Stage, WorkerRun, until
+from tests.kafka.workers import Stage, WorkerRun
 from tests.streams import record
 
 PARTITIONS: Final = 4
@@ -46,7 +47,9 @@ LIFE_S: Final = 15.0
 """A point that was not reached by then is missed, and the life ends at a random moment."""
 TURN_S: Final = 0.05
 STORY_S: Final = 5.0
-FINAL_S: Final = 180.0
+NODE_PAUSE_S: Final = (4.0, 12.0)
+NODE_AWAY_S: Final = (0.5, 5.0)
+GATE_FAILED: Final = 3
 EXTRA_KINDS: Final = ("random", "random", "random", "stopped", "zombie", "term")
 """Besides the named points. ``stopped``: SIGSTOP past the session's end, SIGCONT, kill; ``zombie``: the same with an
 open transaction whose offsets were sent; ``term``: SIGTERM, no kill."""
@@ -85,8 +88,15 @@ class Life:
     kind: str
     run: WorkerRun
     acts: list[tuple[float, str]]
-    """When to do what to it (seconds of the monotonic clock), in order."""
+    """When to do what to it (seconds after its loop began), in order."""
+    began_s: float | None = None
     missed: bool = False
+
+    def age_s(self) -> float:
+        """Since its loop began, which it tells."""
+        if self.began_s is None and self.run.log("worker_started"):
+            self.began_s = time.monotonic()
+        return 0.0 if self.began_s is None else time.monotonic() - self.began_s
 
 
 @dataclass
@@ -160,24 +170,24 @@ class Chaos:
                 del self._lives[pod]
             else:
                 self._lives[pod] = moment_s + self._chance.uniform(0, 0.5)
-        elif life.acts and moment_s >= life.acts[0][0]:
+        elif life.acts and life.age_s() >= life.acts[0][0]:
             self._act(life, life.acts.pop(0)[1])
 
     def _begin(self, pod: str) -> Life:
         if not self._kinds:
             self._kinds = [*POINTS, *EXTRA_KINDS]
             self._chance.shuffle(self._kinds)
-        kind, chance, moment_s = self._kinds.pop(), self._chance, time.monotonic()
+        kind, chance = self._kinds.pop(), self._chance
         self._numbers += 1
         name = f"{self._numbers}"
         fault = Fault(kind if kind in POINTS else "", self._count(kind), life=name)
-        acts = [(moment_s + LIFE_S, "miss")]
+        acts = [(LIFE_S, "miss")]
         if kind == "random":
-            acts = [(moment_s + chance.uniform(0.2, 4.0), "kill")]
+            acts = [(chance.uniform(0.0, 4.0), "kill")]
         elif kind in {"before_flush", "term"}:
-            acts = [(moment_s + chance.uniform(1.5, 4.0), "term"), (moment_s + 30.0, "miss")]
+            acts = [(chance.uniform(0.5, 4.0), "term"), (30.0, "miss")]
         elif kind in {"stopped", "zombie"}:
-            stop_s = moment_s + chance.uniform(1.5, 4.0)
+            stop_s = chance.uniform(1.0, 4.0)
             on_s = stop_s + chance.uniform(1.0, 4.0)
             acts = [(stop_s, "stop"), (on_s, "go on"), (on_s + chance.uniform(0.5, 3.0), "kill")]
             if kind == "zombie":
@@ -295,3 +305,120 @@ def table(report: Report) -> str:
         for kind, row in sorted(report.tallies.items())
     ]
     return "\n".join(lines)
+
+
+class Nodes:
+    """Kills leaders and coordinators of the cluster, one at a time, and brings them back."""
+
+    def __init__(self, cluster: ClusterOfJars, stage: Stage, report: Report, chance: random.Random) -> None:
+        self._cluster = cluster
+        self._stage = stage
+        self._report = report
+        self._chance = chance
+        self._ended = Event()
+        self._done = Event()
+        self._thread = Thread(target=self._live, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, with all nodes alive and in sync."""
+        self._ended.set()
+        self._done.wait()
+        self._cluster.heal()
+
+    def _live(self) -> None:
+        """Kill, then stay: nodes die with the thread that started them."""
+        try:
+            self._kill()
+        finally:
+            self._done.set()
+        Event().wait()
+
+    def _kill(self) -> None:
+        while not self._ended.wait(self._chance.uniform(*NODE_PAUSE_S)):
+            try:
+                node, why = self._victim()
+            except KafkaException as error:
+                print(f"        no answer about leaders: {error}", flush=True)
+                continue
+            self._cluster.kill(node)
+            self._report.node_kills += 1
+            print(f"        node {node} killed, {why}", flush=True)
+            self._ended.wait(self._chance.uniform(*NODE_AWAY_S))
+            self._cluster.restart(node)
+            self._cluster.wait_until_in_sync()
+
+    def _victim(self) -> tuple[int, str]:
+        stage, partition = self._stage, self._chance.randrange(PARTITIONS)
+        choice = self._chance.randrange(5)
+        if choice == 0:
+            return self._cluster.leader_of(stage.input, partition), f"leader of input {partition}"
+        if choice == 1:
+            return self._cluster.leader_of(stage.events, 0), "leader of events"
+        if choice == 2:
+            return self._cluster.leader_of(stage.state, partition), f"leader of state {partition}"
+        if choice == 3:
+            return self._cluster.coordinator_of(stage.group), "coordinator of the group"
+        pod = self._chance.choice(("pod-0", "pod-1"))
+        return self._cluster.transaction_coordinator_of(stage.transactional_id(pod)), f"coordinator of {pod}"
+
+
+def run(kills: int, seed: int, seconds_max: float, folder: Path) -> tuple[Report, list[str]]:
+    """Everything from the first node to the verdict."""
+    chance = random.Random(seed)
+    with running_cluster() as cluster:
+        stage = Stage(cluster.bootstrap_servers, folder, partitions=PARTITIONS, replicas=len(NODES))
+        chaos = Chaos(stage, kills=kills, chance=chance, ends_s=time.monotonic() + seconds_max)
+        feeder = Feeder(stage, chaos.report, seed)
+        nodes = Nodes(cluster, stage, chaos.report, random.Random(seed + 1))
+        feeder.start()
+        nodes.start()
+        chaos.rage()
+        nodes.stop()
+        feeder.stop()
+        print(f"enough: {PARTITIONS * feeder.records} records, now in peace to their end", flush=True)
+        try:
+            finish(stage, chaos.settings)
+            found = judge(stage, chaos.settings)
+        except AssertionError as error:
+            found = [str(error)]
+        for life, records in aborted(stage).items():
+            if records:
+                chaos.report.of(chaos.report.kinds.get(life, "the end")).aborts += 1
+    return chaos.report, [*chaos.report.faults, *found]
+
+
+def main() -> int:
+    """Run, print the table and the verdict."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=60.0, help="limit; fewer kills by then are a failure")
+    options = parser.parse_args()
+    began_s = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an interruption takes nodes and workers with it
+    with tempfile.TemporaryDirectory(prefix="detector-chaos-") as folder:
+        report, found = run(options.kills, options.seed, 60 * options.minutes, Path(folder))
+    print(f"\n{table(report)}\n")
+    for last, count in report.exits.most_common():
+        print(f"{count} x ended by itself: {last}")
+    for each in found:
+        print(f"DIFFERENCE {each}")
+    verdict = {
+        "kills": report.kills,
+        "rebalances": report.rebalances,
+        "aborts_seen": sum(row.aborts for row in report.tallies.values()),
+        "differences": len(found),
+        "node_kills": report.node_kills,
+        "seconds": round(time.monotonic() - began_s, 1),
+        "seed": options.seed,
+    }
+    print(json.dumps(verdict), flush=True)
+    return GATE_FAILED if found or report.kills < options.kills else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

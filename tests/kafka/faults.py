@@ -37,7 +37,7 @@ class Fault(NamedTuple):
     """
 
     point: str = ""
-    count: int = 1
+    passage: int = 1
     signal: Signal = "KILL"
     chunk_bytes: int = CHUNK_BYTES
     life: str = ""
@@ -46,7 +46,7 @@ class Fault(NamedTuple):
         """Say it to a process."""
         return {
             "FAULT_POINT": self.point,
-            "FAULT_COUNT": str(self.count),
+            "FAULT_COUNT": str(self.passage),
             "FAULT_SIGNAL": self.signal,
             "FAULT_CHUNK_BYTES": str(self.chunk_bytes),
             "FAULT_LIFE": self.life,

@@ -1,17 +1,17 @@
 """The real worker, ending or standing still at a named point: ``python -m tests.kafka.faulty run --config …``.
 
-Environment: ``FAULT_POINT`` one of :data:`tests.kafka.faults.POINTS`, ``FAULT_COUNT`` at which passage (the first is 1), ``FAULT_SIGNAL``
-(``KILL`` or ``STOP``), ``FAULT_CHUNK_BYTES`` a chunk's size, so that small states have several, ``FAULT_LIFE`` a mark on
-what is written. Nothing in ``detector``
-knows of this: the client's producer is replaced by a subclass, and a few methods are wrapped. The signal is announced by
-one log line, ``fault_reached``, since a process that is killed says nothing more.
+Environment: ``FAULT_POINT`` one of :data:`tests.kafka.faults.POINTS`, ``FAULT_COUNT`` at which passage (the first is
+1), ``FAULT_SIGNAL`` (``KILL`` or ``STOP``), ``FAULT_CHUNK_BYTES`` a chunk's size, so that small states have several,
+``FAULT_LIFE`` a mark on what is written. Nothing in ``detector`` knows of this: the client's producer is replaced by a
+subclass, and a few methods are wrapped. The signal is announced by one log line, ``fault_reached``, since a process
+that is killed says nothing more.
 """
 
-import functools
 import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -62,7 +62,7 @@ class Trap:
         if point != self.fault.point or self.probing is not (point == "in_probe"):
             return False
         self._passages += 1
-        return self._passages == self.fault.count
+        return self._passages == self.fault.passage
 
     def _signal(self) -> None:
         line = {"event": "fault_reached", "point": self.fault.point, "signal": self.fault.signal}
@@ -70,71 +70,73 @@ class Trap:
         os.kill(os.getpid(), signal.SIGSTOP if self.fault.signal == "STOP" else signal.SIGKILL)
 
 
-def producer_of(trap: Trap) -> type[Producer]:
-    """A producer that passes points around the calls of a transaction."""
+class FaultyProducer(Producer):
+    """The client's own, passing points around the calls of a transaction."""
 
-    class FaultyProducer(Producer):
-        """The client's own, with points."""
+    trap: Trap
+    _sent = 0
 
-        _sent = 0
+    def init_transactions(self, *args: Any) -> None:
+        """Pass once it is done."""
+        super().init_transactions(*args)
+        self.trap.passed("after_init")
 
-        def init_transactions(self, *args: Any) -> None:
-            super().init_transactions(*args)
-            trap.passed("after_init")
+    def begin_transaction(self, *args: Any) -> None:
+        """Pass once it is done."""
+        super().begin_transaction(*args)
+        self._sent = 0
+        self.trap.passed("after_begin")
 
-        def begin_transaction(self, *args: Any) -> None:
-            super().begin_transaction(*args)
-            self._sent = 0
-            trap.passed("after_begin")
+    def produce(self, topic: str, *args: Any, **named: Any) -> None:
+        """Mark the message, queue it, and pass when it is a transaction's first or a later chunk."""
+        if self.trap.fault.life:
+            named["headers"] = [*(named.get("headers") or ()), (LIFE_HEADER, self.trap.fault.life.encode())]
+        super().produce(topic, *args, **named)
+        self._sent += 1
+        flush = partial(super().flush, FLUSH_S)
+        if self._sent == 1:
+            self.trap.passed("in_probe", flush)
+            self.trap.passed("after_first_send", flush)
+        if topic.endswith(".state") and _chunk_of(named.get("key")) > 0:
+            self.trap.passed("in_snapshot_chunks", flush)
 
-        def produce(self, topic: str, *args: Any, **named: Any) -> None:
-            if trap.fault.life:
-                named["headers"] = [*(named.get("headers") or ()), (LIFE_HEADER, trap.fault.life.encode())]
-            super().produce(topic, *args, **named)
-            self._sent += 1
-            flush = functools.partial(super().flush, FLUSH_S)
-            if self._sent == 1:
-                trap.passed("in_probe", flush)
-                trap.passed("after_first_send", flush)
-            if topic.endswith(".state") and _chunk_of(args, named) > 0:
-                trap.passed("in_snapshot_chunks", flush)
+    def flush(self, *args: Any) -> int:
+        """Pass before a flush that waits."""
+        if args and args[0] > 0:
+            self.trap.passed("before_flush")
+        return int(super().flush(*args))
 
-        def flush(self, *args: Any) -> int:
-            if args and args[0] > 0:
-                trap.passed("before_flush")
-            return super().flush(*args)
+    def send_offsets_to_transaction(self, *args: Any) -> None:
+        """Pass before and after, or refuse as a coordinator does when the group has moved on."""
+        self.trap.passed("before_send_offsets")
+        if self.trap.refuses_offsets():
+            raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, "refused on purpose", False, False, True))
+        super().send_offsets_to_transaction(*args)
+        self.trap.passed("after_send_offsets")
 
-        def send_offsets_to_transaction(self, *args: Any) -> None:
-            trap.passed("before_send_offsets")
-            if trap.refuses_offsets():
-                raise KafkaException(
-                    KafkaError(KafkaError.ILLEGAL_GENERATION, "refused on purpose", False, False, True)
-                )
-            super().send_offsets_to_transaction(*args)
-            trap.passed("after_send_offsets")
+    def commit_transaction(self, *args: Any) -> None:
+        """Pass before and after."""
+        self.trap.passed("before_commit")
+        super().commit_transaction(*args)
+        self.trap.passed("after_commit")
 
-        def commit_transaction(self, *args: Any) -> None:
-            trap.passed("before_commit")
-            super().commit_transaction(*args)
-            trap.passed("after_commit")
-
-        def abort_transaction(self, *args: Any) -> None:
-            trap.aborts()
-            super().abort_transaction(*args)
-
-    return FaultyProducer
+    def abort_transaction(self, *args: Any) -> None:
+        """Pass before."""
+        self.trap.aborts()
+        super().abort_transaction(*args)
 
 
-def _chunk_of(args: tuple[Any, ...], named: dict[str, Any]) -> int:
-    key = named.get("key", args[1] if len(args) > 1 else b"")
+def _chunk_of(key: bytes | None) -> int:
+    """Number of a chunk, by its key; 0 for what is none."""
     number = (key or b"").rpartition(b"/")[2]
     return int(number) if number.isdigit() else 0
 
 
 def set_trap(trap: Trap) -> None:
     """Put the points in their places."""
-    kafka_transactions.Producer = producer_of(trap)  # type: ignore[misc]  # the one seam: a module's own name
-    snapshots.chunks_of = functools.partial(chunks_of, chunk_bytes_max=trap.fault.chunk_bytes)  # type: ignore[attr-defined]
+    FaultyProducer.trap = trap
+    vars(kafka_transactions)["Producer"] = FaultyProducer
+    vars(snapshots)["chunks_of"] = partial(chunks_of, chunk_bytes_max=trap.fault.chunk_bytes)
     probe, records = TransactionProbe.__call__, KafkaSnapshotStore._records
     replay, hand_over = Worker._replay, Membership._hand_over
 
@@ -162,10 +164,13 @@ def set_trap(trap: Trap) -> None:
             trap.passed("in_revoke")
         hand_over(self, partitions)
 
-    TransactionProbe.__call__ = probing  # type: ignore[method-assign]
-    KafkaSnapshotStore._records = reading  # type: ignore[method-assign]
-    Worker._replay = replaying  # type: ignore[method-assign]
-    Membership._hand_over = handing_over  # type: ignore[method-assign]
+    for owner, name, wrapper in (
+        (TransactionProbe, "__call__", probing),
+        (KafkaSnapshotStore, "_records", reading),
+        (Worker, "_replay", replaying),
+        (Membership, "_hand_over", handing_over),
+    ):
+        setattr(owner, name, wrapper)
 
 
 if __name__ == "__main__":

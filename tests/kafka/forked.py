@@ -1,9 +1,10 @@
-"""Workers that begin as copies of a warm process: imports and kernels cost seconds, and two hundred lives would pay them.
+"""Workers that begin as copies of a warm process: imports and kernels cost seconds, which each of many lives would pay.
 
 The server imports what a worker imports, runs the kernels once and has no thread and no Kafka client; each worker forks
 from it, and goes on with the command line like any other. Only the start is not a fresh interpreter's.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,8 @@ from typing import Final
 
 CONTEXT: Final = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.kafka.warm"])
+PR_SET_PDEATHSIG: Final = 1
+"""Of Linux' prctl(2)."""
 
 
 class ForkedProcess:
@@ -54,6 +57,7 @@ def _live(settings: str, environment: Mapping[str, str], log: str) -> None:
     from tests.kafka.faults import Fault  # noqa: PLC0415
     from tests.kafka.faulty import Trap, set_trap  # noqa: PLC0415
 
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # the server ends with the tests, and we with the server
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

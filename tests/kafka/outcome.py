@@ -6,14 +6,14 @@ the real worker does the same when nothing disturbs it is a test of its own.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from confluent_kafka import Message
 
 from detector.io import KafkaConnection, KafkaSnapshotStore
-from detector.io.kafka_columns import record_batches
+from detector.io.kafka_columns import envelope_of, record_batches
 from detector.ports import TopicPartition
 from detector.settings import Settings, load_settings
 from detector.state import Snapshot, decode, encode, parse_pointer
@@ -37,12 +37,12 @@ class Line(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Events of each key in order, dead letters by partition and offset in order, final states by partition.
+    """Events of each input partition and key in order, dead letters by partition and offset, final states by partition.
 
     A state is a whole snapshot, header included, so that offset, watermark and counts are compared, too.
     """
 
-    events: Mapping[bytes | None, Sequence[Line]]
+    events: Mapping[tuple[int, bytes | None], Sequence[Line]]
     dead_letters: Mapping[tuple[int, int], Sequence[Line]]
     states: Mapping[int, Snapshot]
 
@@ -57,7 +57,7 @@ def outcome(stage: Stage, settings: Path) -> Outcome:
     Raises ``AssertionError`` where a partition's last snapshot is not of its end.
     """
     return Outcome(
-        _by_key(_line(message) for message in stage.read(stage.events)),
+        _by_source(_line(message) for message in stage.read(stage.events)),
         _by_place(_line(message) for message in stage.read(stage.dead_letters)),
         _final_states(stage, load_settings([settings])),
     )
@@ -80,15 +80,15 @@ def expected(stage: Stage, settings: Path) -> Outcome:
                 letters.append(Line(letter.key, letter.value, letter.headers))
             header, columns = pipeline.snapshot(offset=output.next_offset, cluster=stage.cluster_id())
             states[place.partition] = decode(encode(header, columns))
-    return Outcome(_by_key(events), _by_place(letters), states)
+    return Outcome(_by_source(events), _by_place(letters), states)
 
 
 def differences(ours: Outcome, calm: Outcome) -> list[str]:
     """Each thing that is not the same, in words; empty when all is."""
     found = [
-        f"events of {key!r}: {_sequence_difference(ours.events.get(key, ()), calm.events.get(key, ()))}"
+        f"events of {key}: {_sequence_difference(ours.events.get(key, ()), calm.events.get(key, ()))}"
         for key in sorted({*ours.events, *calm.events}, key=repr)
-        if ours.events.get(key, ()) != calm.events.get(key, ())
+        if ours.events.get(key) != calm.events.get(key)
     ]
     found += [
         f"dead letters of {place}: {len(ours.dead_letters.get(place, ()))} of {len(calm.dead_letters.get(place, ()))}"
@@ -119,23 +119,29 @@ def aborted(stage: Stage) -> Counter[str]:
         for message in stage.read(topic, isolation="read_uncommitted", partitions=range(width)):
             probing = (message.key() or b"").startswith(PROBE_KEY)
             if not probing and (message.partition(), message.offset()) not in seen:
-                count[(dict(message.headers() or ()).get(LIFE_HEADER) or b"").decode()] += 1
+                count[(dict(headers_of(message)).get(LIFE_HEADER) or b"").decode()] += 1
     return count
 
 
 def _line(message: "Message[bytes, bytes]") -> Line:
-    headers = tuple((name, value) for name, value in message.headers() or () if name != LIFE_HEADER)
-    return Line(message.key(), message.value(), headers)
+    return Line(message.key(), message.value(), tuple(each for each in headers_of(message) if each[0] != LIFE_HEADER))
 
 
-def _by_key(lines: Iterator[Line] | Sequence[Line]) -> dict[bytes | None, list[Line]]:
-    events: dict[bytes | None, list[Line]] = {}
+def headers_of(message: "Message[bytes, bytes]") -> Headers:
+    """Headers as the client gives them for a message that was read."""
+    return envelope_of([message], 0).headers
+
+
+def _by_source(lines: Iterable[Line]) -> dict[tuple[int, bytes | None], list[Line]]:
+    """Events of one series come in order; those of several input partitions lie between one another anyhow."""
+    events: dict[tuple[int, bytes | None], list[Line]] = {}
     for line in lines:
-        events.setdefault(line.key, []).append(line)
+        partition = json.loads(line.value or b"")["data"]["provenance"]["partition"]
+        events.setdefault((partition, line.key), []).append(line)
     return events
 
 
-def _by_place(lines: Iterator[Line] | Sequence[Line]) -> dict[tuple[int, int], list[Line]]:
+def _by_place(lines: Iterable[Line]) -> dict[tuple[int, int], list[Line]]:
     letters: dict[tuple[int, int], list[Line]] = {}
     for line in lines:
         headers = dict(line.headers)
@@ -180,7 +186,9 @@ def _state_differences(partition: int, ours: Snapshot | None, calm: Snapshot | N
         return [f"state of partition {partition}: {'missing' if ours is None else 'none was expected'}"]
     found = [] if ours.header == calm.header else [f"state of partition {partition}: {ours.header}, not {calm.header}"]
     for name in sorted({*ours.columns, *calm.columns}):
-        our_bytes, calm_bytes = (each.columns[name].tobytes() if name in each.columns else None for each in (ours, calm))
+        our_bytes, calm_bytes = (
+            each.columns[name].tobytes() if name in each.columns else None for each in (ours, calm)
+        )
         if our_bytes != calm_bytes:
             found.append(f"state of partition {partition}: column {name} differs")
     return found

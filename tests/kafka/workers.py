@@ -65,14 +65,12 @@ class Stage:
             {"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True, "log_level": 0}
         )
         outputs = [self.events, self.dead_letters] if dead_letters else [self.events]
-        self._create({self.input: partitions, **dict.fromkeys(outputs, 1)})
+        self._create([NewTopic(self.input, partitions, replicas), *(NewTopic(topic, 1, replicas) for topic in outputs)])
         if state:
-            self._create({self.state: partitions}, {"cleanup.policy": "compact"})
+            self._create([NewTopic(self.state, partitions, replicas, config={"cleanup.policy": "compact"})])
 
-    def _create(self, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
-        """Topics with their partition counts."""
-        new = [NewTopic(name, count, self._replicas, config=dict(config or {})) for name, count in topics.items()]
-        for future in self._admin.create_topics(new).values():
+    def _create(self, topics: Sequence[NewTopic]) -> None:
+        for future in self._admin.create_topics(list(topics)).values():
             future.result(DEADLINE_S)
 
     def settings(self, **more: Mapping[str, object]) -> Path:
@@ -97,12 +95,16 @@ class Stage:
     def calm_settings(self) -> tuple[Path, str]:
         """Settings of a worker that reads the same input as another group, and its topic of events."""
         prefix = f"{self._prefix}-calm"
-        self._create({f"{prefix}.{topic}": 1 for topic in ("events", "dlq")})
+        self._create([NewTopic(f"{prefix}.{topic}", 1, self._replicas) for topic in ("events", "dlq")])
         kafka = {"group_id": self.calm_group}
         settings = self.settings(
             kafka=kafka, output={"prefix": prefix}, state={"enabled": False}, delivery={"mode": "at_least_once"}
         )
         return settings, f"{prefix}.events"
+
+    def transactional_id(self, pod: str) -> str:
+        """Under which the worker ``pod`` writes."""
+        return f"{self._prefix}-{pod}"
 
     def calm_twin(self) -> Self:
         """The same input with outputs, state and a group of its own, for a worker that nothing disturbs."""
@@ -110,8 +112,8 @@ class Stage:
         twin._prefix = f"{self._prefix}-twin"
         twin.group = f"{twin._prefix}-group"
         twin.events, twin.dead_letters, twin.state = (f"{twin._prefix}.{name}" for name in ("events", "dlq", "state"))
-        twin._create({twin.events: 1, twin.dead_letters: 1})
-        twin._create({twin.state: len(self.places)}, {"cleanup.policy": "compact"})
+        twin._create([NewTopic(topic, 1, self._replicas) for topic in (twin.events, twin.dead_letters)])
+        twin._create([NewTopic(twin.state, len(self.places), self._replicas, config={"cleanup.policy": "compact"})])
         return twin
 
     def wipe_pointers(self) -> None:
@@ -221,9 +223,7 @@ class WorkerRun:
     (:mod:`tests.kafka.forked`).
     """
 
-    def __init__(
-        self, settings: Path, *, pod: str = "pod-0", fault: Fault | None = None, forked: bool = False
-    ) -> None:
+    def __init__(self, settings: Path, *, pod: str = "pod-0", fault: Fault | None = None, forked: bool = False) -> None:
         prefix = json.loads(settings.read_text())["output"]["prefix"]
         environment = {"DETECTOR_KAFKA__TRANSACTIONAL_ID": f"{prefix}-{pod}"}
         if fault is not None:
