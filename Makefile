@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?=
+NODES ?= 1
 KILLS ?= 200
 SEED ?= 1
 
@@ -42,8 +43,8 @@ chaos: $(STAMP) ## long tests of failures, then 200 kills of workers and nodes o
 	$(BIN)/pytest -m chaos
 	$(BIN)/python -m tests.kafka.chaos --kills $(KILLS) --seed $(SEED)
 
-kafka: $(STAMP) ## a real single-node Apache Kafka in the foreground, until Ctrl-C
-	$(BIN)/python -m tests.kafka.broker
+kafka: $(STAMP) ## a real Apache Kafka in the foreground, until Ctrl-C (NODES=3 for a cluster)
+	$(BIN)/python -m tests.kafka.broker --nodes $(NODES)
 
 warmup: $(STAMP) ## compile every kernel into the on-disk cache
 	$(BIN)/detector warmup

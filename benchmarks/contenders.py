@@ -8,13 +8,14 @@ import gc
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 from confluent_kafka import Consumer, Message
 from river import anomaly
 
+from benchmarks.worker_run import total_of
 from detector.batches import Output, RecordBatch
 from detector.ports import TopicPartition
 from detector.settings import Settings
@@ -107,15 +108,38 @@ def river_loop(bootstrap: str, topic: str, meter: Meter) -> dict[str, object]:
     return {"series": len(scorers), **found}
 
 
+KEPT = {
+    "snapshots": "detector_snapshots_written_total",
+    "commits": "detector_offsets_committed_seconds_count",
+    "aborted": "detector_transactions_aborted_total",
+}
+"""Names in the results, and of the metrics."""
+
+SNAPSHOT_INTERVAL_S = 3.0
+"""Many times as often as by default, so that a run of seconds holds a few."""
+
+AT_LEAST_ONCE = {"state": {"enabled": False}, "delivery": {"mode": "at_least_once"}}
+EXACTLY_ONCE = {"state": {"interval_s": SNAPSHOT_INTERVAL_S}, "delivery": {"mode": "exactly_once"}}
+
+
 def worker(bootstrap: str, topic: str, meter: Meter) -> dict[str, object]:
-    """The real worker: episodes to a topic, dead letters, telemetry with its HTTP server, commits."""
+    """The real worker, which keeps as little over restarts as those that it is compared with."""
+    return run_worker(bootstrap, topic, meter, AT_LEAST_ONCE)
+
+
+def exactly_once(bootstrap: str, topic: str, meter: Meter) -> dict[str, object]:
+    """The real worker with transactions and snapshots."""
+    return run_worker(bootstrap, topic, meter, EXACTLY_ONCE)
+
+
+def run_worker(bootstrap: str, topic: str, meter: Meter, keeping: Mapping[str, object]) -> dict[str, object]:
+    """Episodes to a topic, dead letters, telemetry with its HTTP server, commits."""
     prefix = topic.removesuffix(".in")
     settings = Settings.model_validate(
         {
             "kafka": {"bootstrap_servers": [bootstrap], "topics": [topic], "group_id": f"bench-{uuid.uuid4()}"},
             "output": {"prefix": prefix},
-            "state": {"enabled": False},  # what is compared keeps nothing over restarts either
-            "delivery": {"mode": "at_least_once"},
+            **keeping,
             "telemetry": {"http_port": 0, "http_host": "127.0.0.1", "log_level": "warning"},
         }
     )
@@ -137,10 +161,12 @@ def worker(bootstrap: str, topic: str, meter: Meter) -> dict[str, object]:
 
     running = build_worker(settings, on_output=on_output)
     running.run()
-    return {**totals, "stage_seconds": {stage: round(seconds, 3) for stage, seconds in stages.items()}}
+    samples = [sample for family in running.metrics.registry.collect() for sample in family.samples]
+    kept = {name: total_of(samples, metric) for name, metric in KEPT.items()}
+    return {**totals, **kept, "stage_seconds": {stage: round(seconds, 3) for stage, seconds in stages.items()}}
 
 
-CONTENDERS = {"bare": bare, "river": river_loop, "worker": worker}
+CONTENDERS = {"bare": bare, "river": river_loop, "worker": worker, "exactly_once": exactly_once}
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ def topic_filled(bootstrap: str, records: int) -> str:
     name = f"bench-{uuid.uuid4().hex[:8]}"
     admin = AdminClient({"bootstrap.servers": bootstrap})
     topics = [NewTopic(f"{name}.in", PARTITIONS, 1), NewTopic(f"{name}.events", 1, 1), NewTopic(f"{name}.dlq", 1, 1)]
+    topics.append(NewTopic(f"{name}.state", PARTITIONS, 1, config={"cleanup.policy": "compact"}))
     for future in admin.create_topics(topics).values():
         future.result(30)
     settings = {"bootstrap.servers": bootstrap, "linger.ms": 50, "compression.type": "lz4"}
@@ -88,11 +89,11 @@ def broker_at(bootstrap: str | None) -> Iterator[str]:
         yield broker.bootstrap_servers
 
 
-def measure(bootstrap: str, records: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
+def measure(bootstrap: str, records: int, rounds: int, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Every contender's results, taken in turns; the first round warms broker and page cache and is not counted."""
     topic = topic_filled(bootstrap, records)
     run_contender("bare", bootstrap, topic, records)
-    results: dict[str, list[dict[str, Any]]] = {"bare": [], "worker": [], "river": [], "quixstreams": []}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for turn in range(rounds):
         for name, found in results.items():
             began_s = time.perf_counter()
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument("--bootstrap", help="a running broker; by default one is started")
     options = parser.parse_args()
     with broker_at(options.bootstrap) as bootstrap:
-        results = measure(bootstrap, options.records, options.rounds)
+        results = measure(bootstrap, options.records, options.rounds, ("bare", "worker", "river", "quixstreams"))
     rates = {name: statistics.median(one["per_s"] for one in found) for name, found in results.items()}
     worker = rates["worker"]
     facts = results["worker"][-1]

@@ -89,7 +89,8 @@ class TransactionAbortedError(DetectorError):
 class StateLostError(StopWorkerError):
     """A partition's models are gone and ``state.on_state_loss`` is ``fail``.
 
-    Operator: the message says why; set ``state.on_state_loss: cold_start`` to learn the partition anew.
+    Operator: the message says why, and which offsets the brokers keep where records are missing; set
+    ``state.on_state_loss: cold_start`` to learn the partition anew.
     """
 
 

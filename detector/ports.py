@@ -50,14 +50,21 @@ class Committed(NamedTuple):
 NOT_COMMITTED: Final = Committed(-1)
 
 
+class OffsetRange(NamedTuple):
+    """What a broker keeps of a partition: the first offset, and the one that its next record will have."""
+
+    begin: int
+    end: int
+
+
 class AssignmentListener(Protocol):
     """Told by a source, inside ``fetch`` or ``close``, which partitions came and went."""
 
     def assigned(self, partitions: Mapping[TopicPartition, Committed]) -> None:
         """Partitions that this process owns from here on, and what the group has committed for each.
 
-        Each is read from its committed offset, or from where the source's own rules say. ``gate`` may be called in
-        here: then no record of the partition comes before it is opened.
+        Each is read from its committed offset; only where nothing was committed the source's own rules say from where.
+        ``gate`` may be called in here: then no record of the partition comes before it is opened.
         """
 
     def revoked(self, partitions: Sequence[TopicPartition]) -> None:
@@ -65,6 +72,13 @@ class AssignmentListener(Protocol):
 
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Partitions that already belong to somebody else: drop their state, do no I/O."""
+
+    def out_of_range(self, partition: TopicPartition, offset: int) -> None:
+        """``offset`` was to be read next, and the broker does not keep it: retention, a truncation, a new topic.
+
+        The source never goes on elsewhere by itself; the partition is gated until it is opened at an offset. Records
+        before ``offset`` may still come with the fetch that tells this.
+        """
 
 
 class Source(Protocol):
@@ -91,8 +105,8 @@ class Source(Protocol):
         Raises ``StateUnavailableError`` when that cannot be done at this moment; the gate stays.
         """
 
-    def begins(self, partition: TopicPartition) -> int:
-        """First offset that the broker still keeps. Raises ``StateUnavailableError`` without an answer."""
+    def bounds(self, partition: TopicPartition) -> OffsetRange:
+        """What the broker keeps at this moment. Raises ``StateUnavailableError`` without an answer."""
 
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit next offsets, waiting for the broker's answer. Raises ``StopWorkerError`` where it cannot be known."""

@@ -245,6 +245,7 @@ def group_of(kafka: KafkaSettings) -> ConsumerGroup:
         topics=kafka.topics,
         offset_reset=kafka.auto_offset_reset,
         session_timeout_ms=kafka.session_timeout_ms,
+        protocol=kafka.group_protocol,
     )
 
 
@@ -262,6 +263,7 @@ def limits_of(settings: Settings) -> WorkerLimits:
         rejects_ratio_max=dead_letters.ratio_max,
         rejects_window_records=dead_letters.window_records,
         dead_letter_bytes_max=dead_letters.bytes_max,
+        on_gap=settings.state.on_state_loss,
     )
 
 

@@ -156,8 +156,8 @@ class RecordingObserver(NullObserver):
     def replayed(self, partition: TopicPartition, records: int) -> None:
         self.facts.append(("replayed", partition, records))
 
-    def state_lost(self, partition: TopicPartition, reason: str) -> None:
-        self.facts.append(("state_lost", partition, reason))
+    def state_lost(self, partition: TopicPartition, reason: str, records_lost: int) -> None:
+        self.facts.append(("state_lost", partition, reason, records_lost))
 
     def held(self) -> None:
         self.facts.append(("held",))

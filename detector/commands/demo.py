@@ -228,6 +228,9 @@ class _AnyAssignment:
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Nothing to drop."""
 
+    def out_of_range(self, partition: TopicPartition, offset: int) -> None:
+        """Leave it: the embedded broker has thrown away more than the table could follow."""
+
 
 @contextmanager
 def _stop_on_signals(stop: Signal) -> Iterator[None]:

@@ -11,7 +11,8 @@ from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
 from detector.io.kafka_transactions import KafkaTransactionalSink
-from detector.io.memory import MemoryBroker, MemorySink, MemorySource, StoredRecord
+from detector.io.memory import MemoryBroker, MemorySource, StoredRecord
+from detector.io.memory_sink import MemorySink
 from detector.io.memory_snapshots import MemorySnapshotStore
 from detector.io.topics import TopicFinding, TopicPlan, Topics
 

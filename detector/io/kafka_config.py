@@ -18,6 +18,7 @@ OWNED_OPTIONS: Final[Mapping[str, str]] = {
     "metadata.broker.list": "set kafka.bootstrap_servers",
     "client.id": "set kafka.client_id",
     "group.id": "set kafka.group_id",
+    "group.protocol": "set kafka.group_protocol",
     "auto.offset.reset": "set kafka.auto_offset_reset",
     "enable.auto.commit": "offsets are committed only after events are delivered",
     "auto.commit.enable": "offsets are committed only after events are delivered",
@@ -74,8 +75,14 @@ successor of its name. Brokers refuse more than ``transaction.max.timeout.ms`` (
 TRANSACTION_SHARE: Final = 0.75
 """Of the transaction's time-out, for a message or a commit: we must have given up before the broker does."""
 
-BROKER_SIDE_OPTIONS: Final = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")
-"""Decided by the broker under ``group.protocol=consumer`` (KIP-848), where the client refuses them."""
+GroupProtocol = Literal["classic", "consumer"]
+
+BROKER_SIDE_OPTIONS: Final[Mapping[str, str]] = {
+    "partition.assignment.strategy": "group.consumer.assignors",
+    "session.timeout.ms": "group.consumer.session.timeout.ms",
+    "heartbeat.interval.ms": "group.consumer.heartbeat.interval.ms",
+}
+"""Decided by the broker under ``group.protocol=consumer`` (KIP-848), where the client refuses them; by which option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +132,14 @@ class KafkaConnection:
         """Options of a consumer in ``group``."""
         passed = {**_passed_through(self.librdkafka), **_passed_through(self.librdkafka_consumer)}
         options = {**DEFAULTS, **CONSUMER_DEFAULTS, **self._own_options(), **group.options()}
-        if passed.get("group.protocol") == "consumer":
-            for name in BROKER_SIDE_OPTIONS:
-                del options[name]
+        if group.protocol == "consumer":
+            for name, decides in BROKER_SIDE_OPTIONS.items():
+                if name in passed:
+                    raise UsageError(
+                        f"librdkafka option '{name}' cannot be passed through with kafka.group_protocol: consumer: "
+                        f"there the brokers' {decides} decides; leave it out, or set kafka.group_protocol: classic"
+                    )
+                options.pop(name, None)
         return {**options, **passed}
 
     def _passed_to_producer(self) -> Options:
@@ -153,8 +165,10 @@ class KafkaConnection:
 class ConsumerGroup:
     """Which topics are read, as member of which group.
 
-    ``offset_reset`` says where partitions without a committed offset begin; ``"error"`` stops instead.
-    ``commit_timeout_s`` bounds a commit with all its retries.
+    ``offset_reset`` says where partitions without a committed offset begin; ``"error"`` stops instead. ``protocol`` is
+    how the group shares its partitions: decided by its members (``"classic"``), or by the broker (``"consumer"``,
+    KIP-848), which then decides about ``session_timeout_ms``, too. ``commit_timeout_s`` bounds a commit with all its
+    retries, ``join_timeout_s`` for how long brokers may deny the membership under the new protocol.
     """
 
     group_id: str
@@ -162,12 +176,16 @@ class ConsumerGroup:
     offset_reset: Literal["earliest", "latest", "error"] = "earliest"
     session_timeout_ms: int = 10_000
     commit_timeout_s: float = 10.0
+    protocol: GroupProtocol = "classic"
+    join_timeout_s: float = 10.0
 
     def options(self) -> dict[str, Option]:
         """Options that make a client a member."""
         return {
             "group.id": self.group_id,
-            "auto.offset.reset": self.offset_reset,
+            "group.protocol": self.protocol,
+            # The client never chooses an offset by itself: where records are missing, that has to be said.
+            "auto.offset.reset": "error",
             "session.timeout.ms": self.session_timeout_ms,
             # A third, as brokers advise, and never so long that a rebalance waits for it.
             "heartbeat.interval.ms": max(1, min(3_000, self.session_timeout_ms // 3)),

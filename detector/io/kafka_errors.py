@@ -79,6 +79,10 @@ REBALANCING: Final[frozenset[int]] = frozenset(
 """The group has moved on; only a later poll, which brings ``lost`` or a new assignment, can help."""
 
 
+OUT_OF_RANGE: Final[frozenset[int]] = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
+"""The broker does not keep what should be read next; the client stops reading that partition and nothing else."""
+
+
 def _table(wait: frozenset[int]) -> Mapping[int, Reaction]:
     return dict.fromkeys(wait, Reaction.WAIT) | dict.fromkeys(REFUSED, Reaction.STOP)
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from threading import Event
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
-from confluent_kafka.admin import ClusterMetadata, TopicMetadata
 
 from detector.errors import SnapshotRefusedError, SourceFailedError, StateUnavailableError
 from detector.io.kafka_columns import RawMessage
@@ -43,14 +42,13 @@ class KafkaSnapshotStore:
     def prepare(self, partition: TopicPartition) -> str:
         """Ask for the topic, its partitions and the cluster's id."""
         with self._consumer() as consumer:
-            answer = consumer.list_topics(self._topic, timeout=QUESTION_TIMEOUT_S)
-        topic = state_topic_of(answer, self._topic)
-        if partition.partition >= len(topic.partitions):
+            partitions, cluster = state_topic(consumer, self._topic, QUESTION_TIMEOUT_S)
+        if partition.partition >= partitions:
             raise SourceFailedError(
-                f"the state topic {self._topic} has {len(topic.partitions)} partitions, but {partition.topic} has a "
-                f"partition {partition.partition}: give it at least as many as the widest input topic"
+                f"the state topic {self._topic} has {partitions} partitions, but {partition.topic} has a partition "
+                f"{partition.partition}: give it at least as many as the widest input topic"
             )
-        return str(answer.cluster_id)
+        return cluster
 
     def messages(self, partition: TopicPartition, pointer: Pointer, chunks: Sequence[bytes]) -> Sequence[Message]:
         """One message per chunk, to the partition with the input partition's number."""
@@ -114,8 +112,12 @@ class KafkaSnapshotStore:
                 raise StateUnavailableError(f"no record of the state topic came within {SILENCE_S:.0f} s")
 
 
-def state_topic_of(answer: ClusterMetadata, name: str) -> TopicMetadata:
-    """Give what the brokers say of the state topic; raises ``SourceFailedError`` with the remedy where it is not there."""
+def state_topic(client: Consumer | Producer, name: str, timeout_s: float) -> tuple[int, str]:
+    """Ask for the number of partitions of the state topic, and for the cluster's id.
+
+    Raises ``SourceFailedError`` with the remedy where the topic is not there, and the client's ``KafkaException``.
+    """
+    answer = client.list_topics(name, timeout=timeout_s)
     topic = answer.topics.get(name)
     if topic is None or topic.error is not None:
         why = "does not exist" if topic is None or topic.error is None else words(topic.error)
@@ -123,7 +125,7 @@ def state_topic_of(answer: ClusterMetadata, name: str) -> TopicMetadata:
             f"the state topic {name} cannot be used ({why}): run `detector topics create`, or set state.enabled: false "
             "and delivery.mode: at_least_once"
         )
-    return topic
+    return len(topic.partitions), str(answer.cluster_id)
 
 
 def _ends(consumer: Consumer, home: ClientPartition) -> tuple[int, int]:

@@ -1,5 +1,8 @@
 """A consumer in a group as a :class:`detector.ports.Source`.
 
+The client never chooses an offset by itself (``auto.offset.reset=error``). Partitions without a committed offset begin
+where the group's ``offset_reset`` says; a position that the broker does not keep is told to the listener.
+
 Waiting is librdkafka's business: brokers that are away, moving or slow are logged (seldom) and waited out. What only an
 operator can cure (ACLs, unknown topics, fatal client errors) raises ``SourceFailedError`` with the broker's words.
 """
@@ -11,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 
 from detector.batches import RecordBatch
@@ -24,8 +27,18 @@ from detector.errors import (
 )
 from detector.io.kafka_columns import RawMessage, place_of, record_batches
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection
-from detector.io.kafka_errors import ON_COMMIT, ON_FETCH, REBALANCING, Reaction, SeldomLog, reaction_to, words
-from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, GroupMember, TopicPartition
+from detector.io.kafka_errors import (
+    ON_COMMIT,
+    ON_FETCH,
+    OUT_OF_RANGE,
+    REBALANCING,
+    Reaction,
+    SeldomLog,
+    reaction_to,
+    words,
+)
+from detector.io.kafka_joining import REMEDY, JoinCheck
+from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, GroupMember, OffsetRange, TopicPartition
 
 COMMITTED_TIMEOUT_S: Final = 5.0
 """One wait for the committed offsets of new partitions."""
@@ -33,14 +46,17 @@ COMMITTED_TIMEOUT_S: Final = 5.0
 COMMITTED_TRIES: Final = 3
 """Far below ``max.poll.interval.ms``; after the last one the worker stops, since it cannot know where to begin."""
 
-BEGINS_TIMEOUT_S: Final = 5.0
-"""One question about a partition's first offset."""
+BOUNDS_TIMEOUT_S: Final = 5.0
+"""One question about a partition's first and last offset."""
 
 METADATA_MAGIC: Final = b"CGMDv2:"
 """How the client's group metadata begins."""
 
 COMMIT_PAUSE_S: Final = 0.1
 """Between two tries of a commit; a coordinator that moves takes some hundred milliseconds."""
+
+FIRST_POSITIONS: Final = {"earliest": OFFSET_BEGINNING, "latest": OFFSET_END}
+"""Where partitions without a committed offset begin; the client asks the broker where that is."""
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -54,17 +70,21 @@ class KafkaSource:
 
     def __init__(self, connection: KafkaConnection, group: ConsumerGroup) -> None:
         options = connection.consumer_options(group)
+        self._connection = connection
         self._group = group
         self._options = options
-        self._incremental = options.get("group.protocol") == "consumer" or "cooperative" in str(
+        self._incremental = group.protocol == "consumer" or "cooperative" in str(
             options["partition.assignment.strategy"]
         )
+        self._joining: JoinCheck | None = None
         self._listener: AssignmentListener | None = None
         self._starts: dict[TopicPartition, int] = {}
         self._taken: set[TopicPartition] = set()
         self._one_topic = False
         self._held = False
         self._gated: set[TopicPartition] = set()
+        self._untouched: set[TopicPartition] = set()
+        self._out_of_range: set[TopicPartition] = set()
         self._closed = False
         self._failure: SourceFailedError | None = None
         self._seldom = SeldomLog(_LOG, "consumer_error_waited")
@@ -81,6 +101,7 @@ class KafkaSource:
         self._consumer.subscribe(
             list(self._group.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
+        self._await_assignment()
 
     def fetch(self, records_max: int, timeout_s: float) -> Sequence[RecordBatch]:
         """Wait for the first record, then take what is there: ``consume`` alone would wait for the last one, too."""
@@ -96,7 +117,13 @@ class KafkaSource:
             messages = self._without_errors(messages)
         if self._failure is not None:
             raise self._failure
-        return record_batches(messages, one_topic=self._one_topic)
+        if self._joining is not None and self._joining.turn():
+            self._joining = None
+            self._tell().assigned({})
+        batches = record_batches(messages, one_topic=self._one_topic)
+        if self._untouched:
+            self._untouched.difference_update(TopicPartition(batch.topic, batch.partition) for batch in batches)
+        return batches
 
     def hold(self) -> None:
         """Pause what is owned; partitions that come later are paused as they come."""
@@ -120,7 +147,10 @@ class KafkaSource:
     def open(self, partition: TopicPartition, offset: int | None) -> None:
         """Seek while it is still paused, so that no record of before can slip through; then resume."""
         try:
-            if offset is not None:
+            if partition in self._out_of_range:
+                assert offset is not None, "where it stood there is nothing"
+                self._restart(partition, offset)
+            elif offset is not None:
                 self._consumer.seek(ClientPartition(*partition, offset))
             if not self._held:
                 self._consumer.resume([ClientPartition(*partition)])
@@ -128,15 +158,15 @@ class KafkaSource:
             raise StateUnavailableError(f"the consumer cannot seek: {words(error.args[0])}") from error
         self._gated.discard(partition)
 
-    def begins(self, partition: TopicPartition) -> int:
-        """Ask the broker for the first offset."""
+    def bounds(self, partition: TopicPartition) -> OffsetRange:
+        """Ask the broker for the first and the last offset."""
         try:
-            marks = self._consumer.get_watermark_offsets(ClientPartition(*partition), timeout=BEGINS_TIMEOUT_S)
+            marks = self._consumer.get_watermark_offsets(ClientPartition(*partition), timeout=BOUNDS_TIMEOUT_S)
         except KafkaException as error:
-            raise StateUnavailableError(f"no answer about the first offset: {words(error.args[0])}") from error
+            raise StateUnavailableError(f"no answer about the input's offsets: {words(error.args[0])}") from error
         if marks is None:
-            raise StateUnavailableError(f"no answer about the first offset within {BEGINS_TIMEOUT_S:.0f} s")
-        return marks[0]
+            raise StateUnavailableError(f"no answer about the input's offsets within {BOUNDS_TIMEOUT_S:.0f} s")
+        return OffsetRange(*marks)
 
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit and wait for the answer, trying again until ``commit_timeout_s``.
@@ -193,21 +223,33 @@ class KafkaSource:
             self._consumer.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
+        self._joining = None
         starts = self._committed(partitions)
         if starts is None:
             # Beginning anywhere else would look like a first start, and would be committed as one.
             self._failure = self._failure or SourceFailedError("no answer about the group's committed offsets")
             starts = partitions
+        committed = _by_place(starts)
+        self._begin_anew([each for each in starts if each.offset < 0])
         if self._incremental:
             consumer.incremental_assign(starts)
         else:
             consumer.assign(starts)
         if starts and (self._held or self._failure is not None):
             consumer.pause(starts)
-        committed = _by_place(starts)
         self._starts.update({place: each.offset for place, each in committed.items()})
         self._one_topic = len({place.topic for place in self._starts}) == 1
         self._tell().assigned(committed)
+
+    def _begin_anew(self, partitions: list[ClientPartition]) -> None:
+        """Give partitions without a committed offset the position where the group begins."""
+        for each in partitions:
+            each.offset = FIRST_POSITIONS.get(self._group.offset_reset, OFFSET_INVALID)
+            self._untouched.add(TopicPartition(each.topic, each.partition))
+        if partitions and self._group.offset_reset == "error":
+            self._failure = self._failure or SourceFailedError(
+                f"nothing was committed for {_names(partitions)}, and kafka.auto_offset_reset is error"
+            )
 
     def _committed(self, partitions: list[ClientPartition]) -> list[ClientPartition] | None:
         """Give each partition its committed offset, where there is one; None without an answer.
@@ -236,14 +278,21 @@ class KafkaSource:
         self._tell().revoked(self._give_up(partitions))
 
     def _on_lost(self, _consumer: Consumer, partitions: list[ClientPartition]) -> None:
+        self._await_assignment()
         self._tell().lost(self._give_up(partitions))
+
+    def _await_assignment(self) -> None:
+        """Under the new protocol silence may mean anything; under the classic one every member is told."""
+        if self._group.protocol == "consumer":
+            self._joining = JoinCheck(self._connection, self._group)
 
     def _give_up(self, partitions: list[ClientPartition]) -> list[TopicPartition]:
         places = [TopicPartition(each.topic, each.partition) for each in partitions]
         self._taken.update(places)
         for place in places:
             self._starts.pop(place, None)
-            self._gated.discard(place)
+            for kind in (self._gated, self._untouched, self._out_of_range):
+                kind.discard(place)
         return places
 
     def _tell(self) -> AssignmentListener:
@@ -253,16 +302,60 @@ class KafkaSource:
     def _on_error(self, error: KafkaError) -> None:
         """Errors of the client as a whole, served inside poll and consume."""
         if reaction_to(error, ON_FETCH) is Reaction.STOP:
-            self._failure = self._failure or SourceFailedError(f"the consumer cannot go on: {words(error)}")
+            remedy = f". {REMEDY}" if self._joining is not None and error.fatal() else ""
+            self._failure = self._failure or SourceFailedError(f"the consumer cannot go on: {words(error)}{remedy}")
         else:
             self._seldom.warning(error)
 
     def _without_errors(self, messages: list[RawMessage]) -> list[RawMessage]:
         for message in messages:
             error = message.error()
-            if error is not None:
+            if error is not None and error.code() in OUT_OF_RANGE:
+                self._leave_range(TopicPartition(*place_of(message)), message.offset(), error)
+            elif error is not None:
                 self._on_error(error)
         return [message for message in messages if message.error() is None]
+
+    def _leave_range(self, place: TopicPartition, offset: int | None, error: KafkaError) -> None:
+        """Tell of it, unless nothing was read or committed yet: what is missing then, nobody has asked for."""
+        start = self._starts.get(place)
+        if start is None:
+            return  # taken away meanwhile
+        if place in self._untouched:
+            self._seldom.warning(error)
+            self._restart(place, FIRST_POSITIONS[self._group.offset_reset])
+            return
+        self._out_of_range.add(place)
+        self.gate([place])
+        self._tell().out_of_range(place, start if offset is None else offset)
+
+    def _restart(self, place: TopicPartition, offset: int) -> None:
+        """Read from ``offset`` on after an error has ended the partition's fetches, where seeking is refused."""
+        anew = ClientPartition(*place, offset)
+        if self._incremental:
+            self._consumer.incremental_unassign([anew])
+            self._consumer.incremental_assign([anew])
+            shut = [anew] if self._held or place in self._gated else []
+        else:
+            assigned = self._consumer.position(self._consumer.assignment())
+            for each in assigned:
+                if (each.topic, each.partition) == place:
+                    each.offset = offset
+                elif each.offset < 0:
+                    each.offset = self._resting_at(TopicPartition(each.topic, each.partition))
+            self._consumer.assign(assigned)
+            shut = (
+                assigned if self._held else [each for each in assigned if (each.topic, each.partition) in self._gated]
+            )
+        if shut:
+            self._consumer.pause(shut)
+        self._out_of_range.discard(place)
+        self._starts[place] = max(offset, NOT_COMMITTED.offset)
+
+    def _resting_at(self, place: TopicPartition) -> int:
+        """Where a partition begins of which nothing was read yet."""
+        start = self._starts[place]
+        return start if start >= 0 else FIRST_POSITIONS[self._group.offset_reset]
 
     def _try_commit(self, wanted: list[ClientPartition]) -> KafkaError | None:
         try:
@@ -290,6 +383,10 @@ def is_member(metadata: bytes) -> bool:
     if not metadata.startswith(METADATA_MAGIC):
         return True
     return int.from_bytes(metadata[len(METADATA_MAGIC) :][:4], sys.byteorder, signed=True) >= 0
+
+
+def _names(partitions: Sequence[ClientPartition]) -> str:
+    return ", ".join(f"{each.topic}[{each.partition}]" for each in partitions)
 
 
 def _error_of(exception: KafkaException) -> KafkaError:

@@ -234,12 +234,12 @@ class KafkaTransactionalSink:
     @staticmethod
     def _note(life: _Life, reaction: Reaction, error: KafkaError, topic: str | None) -> None:
         life.fatal = life.fatal or error.fatal()
-        what = "the transaction" if topic is None else f"a message to {topic}"
+        what = "the transaction failed" if topic is None else f"a message to {topic} was not delivered"
         if reaction is Reaction.STOP:
-            life.fail(DeliveryFailedError(f"{what} failed: {words(error)}"))
+            life.fail(DeliveryFailedError(f"{what}: {words(error)}"))
         elif reaction is Reaction.ABORT:
             too_large = topic if error.code() == KafkaError.MSG_SIZE_TOO_LARGE else None
-            life.fail(TransactionAbortedError(f"{what} failed: {words(error)}", too_large=too_large))
+            life.fail(TransactionAbortedError(f"{what}: {words(error)}", too_large=too_large))
 
     def _on_delivery(
         self, life: _Life, on_receipt: ReceiptListener | None, error: KafkaError | None, message: RawMessage

@@ -24,12 +24,12 @@ from detector.ports import (
     Committed,
     GroupMember,
     Message,
-    Receipt,
-    ReceiptListener,
+    OffsetRange,
     TopicPartition,
 )
 
 OFFSET_UNKNOWN: Final = -1
+"""Position of a partition without a commit, to be read from its begin: found out with the first read."""
 
 
 class StoredRecord(NamedTuple):
@@ -56,8 +56,7 @@ class MemoryBroker:
         """Create an empty topic."""
         assert topic not in self._partition_counts, f"{topic} exists"
         self._partition_counts[topic] = partitions
-        for partition in range(partitions):
-            self._logs[TopicPartition(topic, partition)] = []
+        self.recreate_topic(topic)
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         """Every partition of a topic; none if there is no such topic."""
@@ -93,11 +92,16 @@ class MemoryBroker:
 
     def begins(self, place: TopicPartition) -> int:
         """First offset that is kept."""
-        return self._begins.get(place, 0)
+        return self._begins[place]
 
     def expire_records(self, place: TopicPartition, before: int) -> None:
         """Let retention pass ``before``: what lies below is not read any more."""
         self._begins[place] = before
+
+    def recreate_topic(self, topic: str) -> None:
+        """Delete a topic's records and begin at offset 0 again; committed offsets stay as they are."""
+        self._logs |= {place: [] for place in self.partitions(topic)}
+        self._begins |= dict.fromkeys(self.partitions(topic), 0)
 
     def compact(self, place: TopicPartition, before: int) -> None:
         """Keep the latest record of each key, as a compacted topic does; the others leave gaps.
@@ -194,7 +198,7 @@ class MemorySource:
         *,
         group_id: str,
         topics: Sequence[str],
-        offset_reset: Literal["earliest", "latest"] = "earliest",
+        offset_reset: Literal["earliest", "latest", "error"] = "earliest",
     ) -> None:
         self.topics = tuple(topics)
         self._broker = broker
@@ -218,18 +222,19 @@ class MemorySource:
     def fetch(self, records_max: int, timeout_s: float) -> Sequence[RecordBatch]:
         """Follow the group, then read the owned partitions by turns until ``records_max`` is reached."""
         del timeout_s  # time does not pass in here
-        if not self._broker.available:
-            return []
-        self._follow_group()
+        if self._broker.available:
+            self._follow_group()
         places = sorted(self._positions.keys() - self._gated)
-        if self._held or not places:
+        if not self._broker.available or self._held or not places:
             return []
         batches: list[RecordBatch] = []
         room = records_max
         first = self._next_turn % len(places)
         self._next_turn += 1
         for place in places[first:] + places[:first]:
-            batch = self._read(place, room)
+            if not room:
+                break
+            batch = None if self._leaves_range(place) else self._read(place, room)
             if batch is not None:
                 room -= len(batch)
                 batches.append(batch)
@@ -255,11 +260,11 @@ class MemorySource:
             self._positions[partition] = offset
         self._gated.discard(partition)
 
-    def begins(self, partition: TopicPartition) -> int:
-        """First offset that the broker keeps."""
+    def bounds(self, partition: TopicPartition) -> OffsetRange:
+        """What the broker keeps."""
         if not self._broker.available:
             raise StateUnavailableError("the broker is away")
-        return self._broker.begins(partition)
+        return OffsetRange(self._broker.begins(partition), len(self._broker.records(partition)))
 
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit; refused, as by Kafka, when the group does not know us any more."""
@@ -285,7 +290,8 @@ class MemorySource:
 
     def lags(self) -> Mapping[TopicPartition, int]:
         """Records not yet returned, per owned partition."""
-        return {place: len(self._broker.records(place)) - position for place, position in self._positions.items()}
+        starts = {place: max(position, self._broker.begins(place)) for place, position in self._positions.items()}
+        return {place: len(self._broker.records(place)) - start for place, start in starts.items()}
 
     def close(self) -> None:
         """Give up everything and leave."""
@@ -329,10 +335,24 @@ class MemorySource:
         committed = self._group.committed.get(place)
         if committed is not None:
             return committed.offset
-        return self._broker.begins(place) if self._offset_reset == "earliest" else len(self._broker.records(place))
+        if self._offset_reset == "error":
+            raise SourceFailedError(f"nothing was committed for {place.topic}[{place.partition}]")
+        return OFFSET_UNKNOWN if self._offset_reset == "earliest" else len(self._broker.records(place))
+
+    def _leaves_range(self, place: TopicPartition) -> bool:
+        """Tell of a position that is not kept."""
+        position, bounds = self._positions[place], self.bounds(place)
+        if position == OFFSET_UNKNOWN:
+            self._positions[place] = position = bounds.begin
+        if bounds.begin <= position <= bounds.end:
+            return False
+        assert self._listener is not None, "only a subscribed source owns partitions"
+        self._gated.add(place)
+        self._listener.out_of_range(place, position)
+        return True
 
     def _read(self, place: TopicPartition, room: int) -> RecordBatch | None:
-        start = max(self._positions[place], self._broker.begins(place))
+        start = self._positions[place]
         records = self._broker.records(place)[start : start + room]
         if not records:
             return None
@@ -345,73 +365,3 @@ class MemorySource:
             values=[record.value for record in records],
             envelope=lambda row: Envelope(records[row].key, records[row].headers),
         )
-
-
-class MemorySink:
-    """Messages to a :class:`MemoryBroker`; acknowledged in later calls, as with Kafka.
-
-    ``acknowledged_max`` is how many one :meth:`poll` acknowledges (default: all). ``fail_next`` lets the next message
-    fail.
-    """
-
-    def __init__(self, broker: MemoryBroker, *, acknowledged_max: int | None = None) -> None:
-        self.acknowledged_max = acknowledged_max
-        self._broker = broker
-        self._queue: list[tuple[Message, ReceiptListener | None]] = []
-        self._failing_topic: str | None = None
-        self._failure: DeliveryFailedError | None = None
-
-    def send(self, message: Message, on_receipt: ReceiptListener | None = None) -> None:
-        """Queue one message."""
-        self._raise_failure()
-        self._queue.append((message, on_receipt))
-
-    def pending(self) -> int:
-        """Messages queued."""
-        return len(self._queue)
-
-    def poll(self, timeout_s: float) -> None:
-        """Deliver up to ``acknowledged_max`` messages."""
-        del timeout_s  # time does not pass in here
-        self._deliver(len(self._queue) if self.acknowledged_max is None else self.acknowledged_max)
-
-    def flush(self, timeout_s: float) -> None:
-        """Deliver everything; an outage counts as a time-out."""
-        self._deliver(len(self._queue))
-        if self._queue:
-            raise DeliveryFailedError(f"{len(self._queue)} messages were not acknowledged within {timeout_s:.1f} s")
-
-    def close(self) -> None:
-        """Throw away what is pending."""
-        self._queue.clear()
-
-    def fail_next(self, topic: str = "") -> None:
-        """Let the delivery of the next message (to ``topic``) fail, as a broker does that refuses it."""
-        self._failing_topic = topic
-
-    def _deliver(self, count: int) -> None:
-        if self._broker.available:
-            arrived, self._queue = self._queue[:count], self._queue[count:]
-            for message, on_receipt in arrived:
-                self._deliver_one(message, on_receipt)
-        self._raise_failure()
-
-    def _deliver_one(self, message: Message, on_receipt: ReceiptListener | None) -> None:
-        receipt = self._receipt(message)
-        if on_receipt is not None:
-            on_receipt(receipt)
-        elif receipt.offset is None and self._failure is None:
-            self._failure = DeliveryFailedError(receipt.reason)
-
-    def _receipt(self, message: Message) -> Receipt:
-        if self._failing_topic in {"", message.topic}:
-            self._failing_topic = None
-            return Receipt(None, f"a message to {message.topic} was not delivered: refused on demand")
-        try:
-            return Receipt(self._broker.append_message(message)[1])
-        except DeliveryFailedError as error:
-            return Receipt(None, str(error))
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure

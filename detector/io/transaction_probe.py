@@ -19,7 +19,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from detector.errors import SourceFailedError
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_errors import words
-from detector.io.kafka_snapshots import state_topic_of
+from detector.io.kafka_snapshots import state_topic
 from detector.state import CHUNK_BYTES_MAX
 
 METADATA: Final = "detector-probe"
@@ -47,7 +47,7 @@ class TransactionProbe:
     def __call__(self, producer: Producer, timeout_s: float) -> None:
         """Try both promises with an initialised ``producer``."""
         try:
-            state_topic_of(producer.list_topics(self._topic, timeout=timeout_s), self._topic)
+            state_topic(producer, self._topic, timeout_s)
             offset = self._abort_a_record(producer, timeout_s)
             self._must_not_see(offset)
             self._commit_an_offset(producer, timeout_s)

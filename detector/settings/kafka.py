@@ -39,13 +39,19 @@ class KafkaSettings(Section):
     )
     auto_offset_reset: Literal["earliest", "latest", "error"] = Field(
         default="earliest",
-        description="Where a partition without a committed offset begins; `error` stops instead.",
+        description="Where a partition without a committed offset begins; `error` stops instead. A committed offset "
+        "that the brokers no longer keep is no such case: see `state.on_state_loss`.",
+    )
+    group_protocol: Literal["classic", "consumer"] = Field(
+        default="classic",
+        description="How the group shares its partitions: `classic`, or `consumer` (KIP-848; Kafka 4.0 or newer).",
     )
     session_timeout_ms: int = Field(
         default=10_000,
         ge=1_000,
         le=1_800_000,
-        description="Silence after which the group gives a worker's partitions away, in ms.",
+        description="Silence after which the group gives a worker's partitions away, in ms; with `group_protocol: "
+        "consumer` the brokers decide (`group.consumer.session.timeout.ms`).",
     )
     security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         default="plaintext", description="Transport to the brokers."
@@ -85,6 +91,16 @@ class KafkaSettings(Section):
     def _secrets_are_readable(self) -> Self:
         self.sasl_secret()
         self.ssl_key_secret()
+        return self
+
+    @model_validator(mode="after")
+    def _session_is_ours_to_time(self) -> Self:
+        default = type(self).model_fields["session_timeout_ms"].default
+        if self.group_protocol == "consumer" and self.session_timeout_ms != default:
+            raise ValueError(
+                "with group_protocol: consumer the brokers decide about the session "
+                "(group.consumer.session.timeout.ms); leave session_timeout_ms out"
+            )
         return self
 
     def sasl_secret(self) -> str | None:

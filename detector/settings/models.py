@@ -132,7 +132,8 @@ class StateSettings(Section):
     )
     on_state_loss: Literal["cold_start", "fail"] = Field(
         default="cold_start",
-        description="Without a usable snapshot: learn the partition anew with a warning, or stop.",
+        description="Without a usable snapshot, and (without kept models, too) where the input does not hold the "
+        "next record: learn the partition anew with a warning, or stop.",
     )
 
 

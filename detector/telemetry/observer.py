@@ -141,6 +141,7 @@ class TelemetryObserver:
         self._restored_seconds = metrics.histogram("detector_partition_restored_seconds")
         self._replayed = metrics.counter("detector_records_replayed_total")
         self._states_lost = metrics.counter("detector_states_lost_total")
+        self._records_lost = metrics.counter("detector_records_lost_total")
         self._owned_count = metrics.gauge("detector_partitions_owned")
         self._lag = metrics.gauge("detector_consumer_lag_records")
         moved = metrics.counter("detector_partitions_moved_total")
@@ -242,10 +243,12 @@ class TelemetryObserver:
         """Count."""
         self._replayed.labels(*_labels(partition)).inc(records)
 
-    def state_lost(self, partition: TopicPartition, reason: str) -> None:
+    def state_lost(self, partition: TopicPartition, reason: str, records_lost: int) -> None:
         """Count and warn."""
         self._states_lost.labels(*_labels(partition)).inc()
-        self._log.warning("state_lost", partition=_name(partition), reason=reason)
+        if records_lost:
+            self._records_lost.labels(*_labels(partition)).inc(records_lost)
+        self._log.warning("state_lost", partition=_name(partition), reason=reason, records_lost=records_lost)
 
     def held(self) -> None:
         """Count and warn."""

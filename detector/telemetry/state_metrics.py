@@ -60,8 +60,16 @@ STATE_METRICS: Final[tuple[Metric, ...]] = (
         "counter",
         PARTITION,
         "partitions",
-        "Partitions that began to learn anew because no usable snapshot was found.",
+        "Partitions that began to learn anew: no usable snapshot, or a gap in the input.",
         "Never expected but after a change of models or policies; the log's state_lost has the reason.",
+    ),
+    Metric(
+        "detector_records_lost_total",
+        "counter",
+        PARTITION,
+        "records",
+        "Records that the input's retention removed before the group had read them, as a count of offsets.",
+        "Any: lengthen the input's retention, or see why the group was away or slow (detector_consumer_lag_records).",
     ),
     Metric(
         "detector_partitions_restoring",

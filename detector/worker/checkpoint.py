@@ -17,6 +17,7 @@ from detector.errors import CommitPostponedError, TransactionAbortedError
 from detector.ports import AssignmentListener, Clock, Committed, Source, TopicPartition
 from detector.worker.assignments import Assignments, PartitionState
 from detector.worker.delivery import Delivery
+from detector.worker.gaps import Gaps
 from detector.worker.limits import WorkerLimits
 from detector.worker.observer import WorkerObserver
 from detector.worker.snapshots import SnapshotTaker
@@ -119,6 +120,7 @@ class Membership(AssignmentListener):
         *,
         source: Source,
         assignments: Assignments,
+        gaps: Gaps,
         checkpoint: Checkpoint,
         taker: SnapshotTaker | None,
         limits: WorkerLimits,
@@ -127,6 +129,7 @@ class Membership(AssignmentListener):
     ) -> None:
         self._source = source
         self._assignments = assignments
+        self._gaps = gaps
         self._checkpoint = checkpoint
         self._taker = taker
         self._limits = limits
@@ -185,3 +188,7 @@ class Membership(AssignmentListener):
         self._assignments.drop(partitions)
         self.joined = False
         self._observer.lost(partitions)
+
+    def out_of_range(self, partition: TopicPartition, offset: int) -> None:
+        """Leave it gated until the loop has found out what is there."""
+        self._gaps.add(partition, offset)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+OnStateLoss = Literal["cold_start", "fail"]
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
@@ -20,6 +22,8 @@ class WorkerLimits:
     and the number of its latest records over which the share is taken.
     ``dead_letter_bytes_max``: key, headers and value of a dead letter; below the 1,048,588 bytes that brokers take by
     default.
+    ``on_gap``: what a partition does whose next records the brokers no longer keep: begin to learn anew where there
+    are records again and say so, or stop.
     """
 
     batch_records_max: int = 2_000
@@ -32,6 +36,7 @@ class WorkerLimits:
     rejects_ratio_max: float = 0.5
     rejects_window_records: int = 10_000
     dead_letter_bytes_max: int = 1_000_000
+    on_gap: OnStateLoss = "cold_start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +50,5 @@ class StateLimits:
     """
 
     interval_s: float = 90.0
-    on_state_loss: Literal["cold_start", "fail"] = "cold_start"
+    on_state_loss: OnStateLoss = "cold_start"
     retry_s: float = 1.0

@@ -90,8 +90,8 @@ class WorkerObserver(Protocol):
     def replayed(self, partition: TopicPartition, records: int) -> None:
         """So many records, whose events were delivered before, went through the models again."""
 
-    def state_lost(self, partition: TopicPartition, reason: str) -> None:
-        """No usable snapshot was found; the partition begins to learn anew, or the worker stops."""
+    def state_lost(self, partition: TopicPartition, reason: str, records_lost: int) -> None:
+        """The partition begins to learn anew, or the worker stops; so many records are gone unread."""
 
     def held(self) -> None:
         """Partitions were paused: the sink has not acknowledged enough for ``hold_after_s``."""
@@ -145,7 +145,7 @@ class NullObserver:
     def replayed(self, partition: TopicPartition, records: int) -> None:
         """Ignore."""
 
-    def state_lost(self, partition: TopicPartition, reason: str) -> None:
+    def state_lost(self, partition: TopicPartition, reason: str, records_lost: int) -> None:
         """Ignore."""
 
     def held(self) -> None:

@@ -5,7 +5,7 @@
    if that fails, the newest one in the state topic whose offset is not past the committed one.
 3. On the loop: the input is opened at the snapshot's offset S. Up to the committed offset C records go through the
    models and nothing is sent, since everything before C was delivered. From C on the partition is live.
-4. Without a usable snapshot, or when the input no longer holds the records from S on, the state is lost:
+4. Without a usable snapshot, or when the input does not hold the records from S on, the state is lost:
    ``on_state_loss`` decides.
 
 One partition at a time; the others flow meanwhile. Brokers without an answer are asked again, never taken for a loss.
@@ -17,7 +17,7 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from detector.errors import SnapshotRefusedError, StateLostError, StateUnavailableError, StopWorkerError
+from detector.errors import SnapshotRefusedError, StateUnavailableError, StopWorkerError
 from detector.ports import Clock, Committed, SnapshotStore, Source, TopicPartition
 from detector.state import Pointer, decode, empty_pointer, format_pointer, parse_pointer
 from detector.worker.assignments import (
@@ -27,6 +27,7 @@ from detector.worker.assignments import (
     PipelineFactory,
     ProcessingPipeline,
 )
+from detector.worker.gaps import gap_at, records_lost, stop_if_told
 from detector.worker.limits import StateLimits
 from detector.worker.observer import WorkerObserver
 
@@ -60,7 +61,9 @@ def load(
     cluster = store.prepare(place)
     fresh = pipeline_factory(place)
     if committed.offset < 0:
-        return Loaded(committed, cluster, fresh, None, None)
+        found = store.scan(place)
+        loss = f"nothing is committed, but {len(found)} snapshots are kept: the group's offsets have expired"
+        return Loaded(committed, cluster, fresh, None, loss if found else None)
     reasons: list[str] = []
     for pointer in _candidates(store, place, committed, cluster, fresh.config_hash, reasons):
         if pointer.is_empty:
@@ -186,39 +189,33 @@ class Restorer:
         place, committed = partition.place, loaded.committed
         if committed.offset < 0 and partition.was_committed:
             raise StopWorkerError(f"the group has forgotten its offset of {place.topic}[{place.partition}]")
-        begins = self._source.begins(place) if committed.offset >= 0 else 0
-        loss = loaded.loss
-        pointer, pipeline = loaded.pointer, loaded.pipeline
-        if pointer is not None and pointer.offset < min(begins, committed.offset):
-            loss = f"the input begins at offset {begins}, past the snapshot's {pointer.offset}"
+        pointer, pipeline, loss, gap = loaded.pointer, loaded.pipeline, loaded.loss, None
+        if committed.offset >= 0:
+            begins_at = committed.offset if pointer is None else pointer.offset
+            gap = gap_at(begins_at, committed.offset, self._source.bounds(place))
+        if gap is not None:
+            loss = gap.reason
             pointer, pipeline = None, self._assignments.pipeline_factory(place)
         if loss is not None:
-            self._stop_if_told(place, loss)
-            start = max(committed.offset, begins)
+            stop_if_told(place, loss, gap, self._limits.on_state_loss, self._observer)
+        if loss is not None and committed.offset >= 0:
+            start = committed.offset if gap is None else gap.start
             pointer = empty_pointer(start, generation=0, config_hash=pipeline.config_hash, cluster=loaded.cluster)
         self._source.open(place, partition.skipped_from if pointer is None else pointer.offset)
+        if loss is not None:
+            self._observer.state_lost(place, loss, records_lost(gap))
         partition.pipeline, partition.pointer, partition.cluster = pipeline, pointer, loaded.cluster
         partition.committed, partition.replay_until = committed, committed.offset
         partition.snapshot_due_s = self._clock.monotonic_s() + self._limits.interval_s * _stagger(place)
         if pointer is None:
             self._assignments.move(partition, PartitionState.LIVE)
             return
-        partition.processed = max(committed.offset, pointer.offset)  # an input may begin past what was committed
-        replays = pointer.offset < committed.offset
+        replays = loss is None and pointer.offset < committed.offset
+        partition.processed = committed.offset if loss is None else pointer.offset
         self._assignments.move(partition, PartitionState.REPLAYING if replays else PartitionState.LIVE)
         if loss is None:
             seconds = self._clock.monotonic_s() - began_s
             self._observer.restored(place, seconds, pointer.offset, committed.offset)
-        else:
-            self._observer.state_lost(place, loss)
-
-    def _stop_if_told(self, place: TopicPartition, reason: str) -> None:
-        if self._limits.on_state_loss == "fail":
-            self._observer.state_lost(place, reason)
-            raise StateLostError(
-                f"the state of {place.topic}[{place.partition}] is lost ({reason}); "
-                "state.on_state_loss: cold_start would learn it anew"
-            )
 
 
 def _stagger(place: TopicPartition) -> float:

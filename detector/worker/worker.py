@@ -20,6 +20,7 @@ from detector.worker.assignments import Assignments, OwnedPartition, PartitionSt
 from detector.worker.checkpoint import Checkpoint, Membership
 from detector.worker.dead_letters import dead_letter
 from detector.worker.delivery import Delivery
+from detector.worker.gaps import Gaps
 from detector.worker.limits import StateLimits, WorkerLimits
 from detector.worker.observer import BatchReport, WorkerObserver
 from detector.worker.restores import Restorer, begin_at
@@ -106,9 +107,18 @@ class Worker:
         self._keeping = keeping
         self._taker = None if keeping is None else self._new_taker(keeping)
         self._restorer = None if keeping is None else self._new_restorer(keeping)
+        self._gaps = Gaps(
+            source=source,
+            assignments=self._assignments,
+            on_loss=limits.on_gap,
+            keeps=keeping is not None,
+            clock=clock,
+            observer=observer,
+        )
         self._membership = Membership(
             source=source,
             assignments=self._assignments,
+            gaps=self._gaps,
             checkpoint=self._checkpoint,
             taker=self._taker,
             limits=limits,
@@ -188,6 +198,7 @@ class Worker:
     def _turn(self) -> None:
         if self._restorer is not None:
             self._restorer.turn()
+        self._gaps.turn()
         ready = self._delivery.ready(self._limits.poll_timeout_s)
         if not ready or self._is_crowded():
             self._wait_for_room(ready=ready)

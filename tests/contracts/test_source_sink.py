@@ -6,9 +6,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import Final, Literal
 
 import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka import TopicPartition as ClientPartition
+from confluent_kafka.admin import AdminClient
 
 from detector.batches import RecordBatch
 from detector.errors import DeliveryFailedError, SourceFailedError
@@ -24,8 +27,12 @@ from detector.io import (
     TopicPlan,
     Topics,
 )
+from detector.io.kafka_config import GroupProtocol
+from detector.io.memory import StoredRecord
 from detector.ports import NOT_COMMITTED, Committed, Message, Sink, Source, TopicPartition
 from tests.kafka.broker import Broker
+
+OffsetReset = Literal["earliest", "latest", "error"]
 
 DEADLINE_S: Final = 30.0
 NUMBERS: Final = itertools.count()
@@ -39,6 +46,7 @@ class Listener:
         self.starts: dict[TopicPartition, Committed] = {}
         self.gates: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
         self.assigned_count = 0
+        self.gaps: list[tuple[TopicPartition, int]] = []
         self.on_revoke: Callable[[Sequence[TopicPartition]], None] = lambda _partitions: None
 
     def assigned(self, partitions: Mapping[TopicPartition, Committed]) -> None:
@@ -55,6 +63,10 @@ class Listener:
 
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         self.owned -= set(partitions)
+
+    def out_of_range(self, partition: TopicPartition, offset: int) -> None:
+        assert partition in self.owned
+        self.gaps.append((partition, offset))
 
 
 class Reader:
@@ -113,16 +125,16 @@ class World(ABC):
         """Name of a new topic with at least two partitions, which exists or comes into being when written to."""
 
     @abstractmethod
-    def new_source(self, topic: str, group: str) -> Source:
-        """A source that reads ``topic`` from the beginning, unless ``group`` has committed."""
+    def new_source(self, topic: str, group: str, offset_reset: OffsetReset = "earliest") -> Source:
+        """A source that reads ``topic`` from where ``offset_reset`` says, unless ``group`` has committed."""
 
     @abstractmethod
     def new_sink(self) -> Sink:
         """A sink."""
 
-    def reader(self, topic: str, group: str = "group") -> Reader:
+    def reader(self, topic: str, group: str = "group", offset_reset: OffsetReset = "earliest") -> Reader:
         """A subscribed source, closed after the test."""
-        source = self.new_source(topic, f"{group}-{topic}")
+        source = self.new_source(topic, f"{group}-{topic}", offset_reset)
         self.stack.callback(source.close)
         return Reader(source)
 
@@ -142,7 +154,27 @@ class World(ABC):
         return values
 
 
-class MemoryWorld(World):
+class RetainingWorld(World):
+    """A world whose records can go, and whose partitions are written to one by one."""
+
+    @abstractmethod
+    def fill(self, place: TopicPartition, count: int) -> None:
+        """Deliver records to one partition."""
+
+    @abstractmethod
+    def expire(self, place: TopicPartition, before: int) -> None:
+        """Let retention remove what lies before an offset."""
+
+    @abstractmethod
+    def recreate(self, topic: str) -> None:
+        """Delete a topic and create it anew."""
+
+    @abstractmethod
+    def commit(self, topic: str, offset: int) -> None:
+        """Commit for partition 0, for the group that :meth:`reader` uses; nobody may be in it."""
+
+
+class MemoryWorld(RetainingWorld):
     def __init__(self) -> None:
         super().__init__()
         self.broker = MemoryBroker()
@@ -152,19 +184,33 @@ class MemoryWorld(World):
         self.broker.create_topic(topic, partitions=3)
         return topic
 
-    def new_source(self, topic: str, group: str) -> Source:
-        return MemorySource(self.broker, group_id=group, topics=[topic])
+    def new_source(self, topic: str, group: str, offset_reset: OffsetReset = "earliest") -> Source:
+        return MemorySource(self.broker, group_id=group, topics=[topic], offset_reset=offset_reset)
 
     def new_sink(self) -> Sink:
         return MemorySink(self.broker)
 
+    def fill(self, place: TopicPartition, count: int) -> None:
+        for _ in range(count):
+            self.broker.append(place, StoredRecord(b"key", b"value"))
 
-class KafkaWorld(World):
+    def expire(self, place: TopicPartition, before: int) -> None:
+        self.broker.expire_records(place, before)
+
+    def recreate(self, topic: str) -> None:
+        self.broker.recreate_topic(topic)
+
+    def commit(self, topic: str, offset: int) -> None:
+        self.broker.group(f"group-{topic}").committed[TopicPartition(topic, 0)] = Committed(offset)
+
+
+class KafkaWorld(RetainingWorld):
     """Apache Kafka, or (without creating topics) the embedded broker."""
 
-    def __init__(self, bootstrap_servers: str, *, creates_topics: bool) -> None:
+    def __init__(self, bootstrap_servers: str, *, creates_topics: bool, protocol: GroupProtocol = "classic") -> None:
         super().__init__()
         self.creates_topics = creates_topics
+        self.protocol: GroupProtocol = protocol
         self.connection = KafkaConnection(
             bootstrap_servers,
             librdkafka={"log_level": 2},
@@ -179,11 +225,41 @@ class KafkaWorld(World):
             assert [finding.kind for finding in findings] == ["created"]
         return topic
 
-    def new_source(self, topic: str, group: str) -> Source:
-        return KafkaSource(self.connection, ConsumerGroup(group, [topic], session_timeout_ms=6_000))
+    def new_source(self, topic: str, group: str, offset_reset: OffsetReset = "earliest") -> Source:
+        settings = ConsumerGroup(group, [topic], offset_reset, session_timeout_ms=6_000, protocol=self.protocol)
+        return KafkaSource(self.connection, settings)
 
     def new_sink(self) -> Sink:
         return KafkaSink(self.connection)
+
+    def fill(self, place: TopicPartition, count: int) -> None:
+        producer = Producer(self.connection.producer_options())
+        for _ in range(count):
+            producer.produce(place.topic, b"value", b"key", partition=place.partition)
+        assert producer.flush(DEADLINE_S) == 0
+
+    def expire(self, place: TopicPartition, before: int) -> None:
+        admin = self._admin()
+        for future in admin.delete_records([ClientPartition(*place, before)]).values():
+            assert future.result(DEADLINE_S).low_watermark == before
+
+    def recreate(self, topic: str) -> None:
+        admin = self._admin()
+        for future in admin.delete_topics([topic]).values():
+            future.result(DEADLINE_S)
+        finding = Topics(self.connection)
+        until(
+            lambda: finding.create([TopicPlan(topic, partitions=3, replicas=1)])[0].kind == "created",
+            lambda: time.sleep(0.1),
+        )
+
+    def commit(self, topic: str, offset: int) -> None:
+        consumer = Consumer(self.connection.consumer_options(ConsumerGroup(f"group-{topic}", [topic])))
+        consumer.commit(offsets=[ClientPartition(topic, 0, offset)], asynchronous=False)
+        consumer.close()
+
+    def _admin(self) -> AdminClient:
+        return AdminClient(self.connection.admin_options())
 
 
 class DeliveryContract:
@@ -231,6 +307,131 @@ class DeliveryContract:
         }
         assert {place: second.listener.starts[place] for place in first.next_offsets()} == first.next_offsets()
         assert set(first.listener.starts.values()) == {NOT_COMMITTED}
+
+
+class RangeContract:
+    """Where reading begins, and what happens to positions that the broker does not keep."""
+
+    def committed_at(self, world: RetainingWorld, offset: int) -> TopicPartition:
+        """A partition with 60 records, and a group that has committed an offset in it."""
+        place = TopicPartition(world.topic(), 0)
+        world.fill(place, 60)
+        world.commit(place.topic, offset)
+        return place
+
+    def test_without_a_commit_the_first_record_that_is_kept_comes_first(self, retaining: RetainingWorld) -> None:
+        place = TopicPartition(retaining.topic(), 0)
+        retaining.fill(place, 60)
+        retaining.expire(place, 20)
+        reader = retaining.reader(place.topic)
+        reader.read(40)
+        assert reader.offsets() == {place: list(range(20, 60))}
+        assert reader.listener.starts[place] == NOT_COMMITTED
+        assert reader.listener.gaps == []
+
+    def test_without_a_commit_the_latest_begins_at_the_end(self, retaining: RetainingWorld) -> None:
+        place = TopicPartition(retaining.topic(), 0)
+        retaining.fill(place, 60)
+        reader = retaining.reader(place.topic, offset_reset="latest")
+        until(lambda: place in reader.listener.owned, reader.turn)
+        until(lambda: reader.count() > 0, lambda: (reader.turn(), retaining.fill(place, 1)))
+        assert reader.offsets()[place][0] >= 60
+        assert reader.listener.gaps == []
+
+    def test_without_a_commit_the_strict_setting_stops(self, retaining: RetainingWorld) -> None:
+        reader = retaining.reader(retaining.topic(), offset_reset="error")
+        with pytest.raises(SourceFailedError, match="nothing was committed for"):
+            until(lambda: False, reader.turn)
+
+    @pytest.mark.parametrize("offset_reset", ["earliest", "latest"])
+    @pytest.mark.parametrize("offset", [20, 30, 60])
+    def test_a_commit_that_is_kept_is_where_reading_goes_on(
+        self, retaining: RetainingWorld, offset: int, offset_reset: OffsetReset
+    ) -> None:
+        place = self.committed_at(retaining, offset)
+        retaining.expire(place, 20)
+        reader = retaining.reader(place.topic, offset_reset=offset_reset)
+        until(lambda: place in reader.listener.owned, reader.turn)
+        retaining.fill(place, 5)
+        until(lambda: len(reader.offsets().get(place, [])) == 65 - offset, reader.turn)
+        assert reader.offsets()[place] == list(range(offset, 65))
+        assert reader.listener.gaps == []
+
+    @pytest.mark.parametrize("offset_reset", ["earliest", "latest"])
+    @pytest.mark.parametrize("offset", [10, 90])
+    def test_a_commit_that_is_not_kept_is_told_and_nothing_comes_until_it_is_opened(
+        self, retaining: RetainingWorld, offset: int, offset_reset: OffsetReset
+    ) -> None:
+        place = self.committed_at(retaining, offset)
+        retaining.expire(place, 20)
+        reader = retaining.reader(place.topic, offset_reset=offset_reset)
+        until(lambda: bool(reader.listener.gaps), reader.turn)
+        for _ in range(10):
+            reader.turn()
+        assert reader.listener.gaps == [(place, offset)]
+        assert place not in reader.offsets()
+        assert reader.source.bounds(place) == (20, 60)
+        reader.source.open(place, 20)
+        until(lambda: len(reader.offsets().get(place, [])) == 40, reader.turn)
+        assert reader.offsets()[place] == list(range(20, 60))
+        until(lambda: reader.source.lags()[place] == 0, reader.turn)
+
+    def test_the_other_partitions_go_on(self, retaining: RetainingWorld) -> None:
+        place = self.committed_at(retaining, 10)
+        retaining.expire(place, 20)
+        other = TopicPartition(place.topic, 1)
+        reader = retaining.reader(place.topic)
+        until(lambda: bool(reader.listener.gaps), reader.turn)
+        retaining.fill(other, 30)
+        until(lambda: len(reader.offsets().get(other, [])) == 30, reader.turn)
+        reader.source.open(place, 55)
+        retaining.fill(other, 30)
+        until(lambda: reader.count() == 65, reader.turn)
+        assert reader.offsets() == {place: list(range(55, 60)), other: list(range(60))}
+
+    def test_retention_that_overtakes_a_held_reader_is_told_again_and_again(self, retaining: RetainingWorld) -> None:
+        place = TopicPartition(retaining.topic(), 0)
+        retaining.fill(place, 60)
+        reader = retaining.reader(place.topic)
+        reader.read(60)
+        for kept in (80, 140):
+            reader.source.hold()
+            reader.turn()
+            before = reader.offsets()[place][-1] + 1
+            retaining.fill(place, 60)
+            retaining.expire(place, kept)
+            reader.source.release()
+            until(lambda before=before: (place, before) in reader.listener.gaps, reader.turn)  # type: ignore[misc]  # mypy knows no defaults here
+            reader.source.open(place, kept)
+            until(lambda before=before: reader.offsets()[place][-1] + 1 == before + 60, reader.turn)  # type: ignore[misc]
+            assert reader.offsets()[place][-1] - kept + 1 == len([at for at in reader.offsets()[place] if at >= kept])
+        assert [offset for _, offset in reader.listener.gaps] == [60, 120]
+
+    def test_a_topic_created_anew_under_a_reader_is_told(self, retaining: RetainingWorld) -> None:
+        place = TopicPartition(retaining.topic(), 0)
+        retaining.fill(place, 60)
+        reader = retaining.reader(place.topic)
+        reader.read(60)
+        retaining.recreate(place.topic)
+        retaining.fill(place, 7)
+        until(lambda: bool(reader.listener.gaps) or reader.listener.assigned_count > 1, reader.turn)
+        if reader.listener.gaps:  # else the broker took the old partition away and gave the new one
+            reader.source.open(place, 0)
+        reader.read(67)
+        assert reader.offsets()[place][-7:] == list(range(7))
+
+    def test_opening_during_a_hold_leaves_the_hold(self, retaining: RetainingWorld) -> None:
+        place = self.committed_at(retaining, 10)
+        retaining.expire(place, 20)
+        reader = retaining.reader(place.topic)
+        until(lambda: bool(reader.listener.gaps), reader.turn)
+        reader.source.hold()
+        reader.source.open(place, 20)
+        for _ in range(10):
+            reader.turn()
+        assert reader.count() == 0
+        reader.source.release()
+        reader.read(40)
 
 
 class FullContract(DeliveryContract):
@@ -385,12 +586,14 @@ class FullContract(DeliveryContract):
         reader.source.release()
         reader.read(90)
 
-    def test_a_partition_begins_where_the_broker_says(self, world: World) -> None:
+    def test_the_broker_says_where_a_partition_begins_and_ends(self, world: World) -> None:
         topic = world.topic()
         world.write(topic, 30)
         reader = world.reader(topic)
         until(lambda: len(reader.listener.owned) == 3, reader.turn)
-        assert {reader.source.begins(place) for place in reader.listener.owned} == {0}
+        bounds = {place: reader.source.bounds(place) for place in reader.listener.owned}
+        assert {begin for begin, _ in bounds.values()} == {0}
+        assert sum(end for _, end in bounds.values()) == 30
 
     def test_two_members_share_the_partitions_and_none_has_two_owners(self, world: World) -> None:
         topic = world.topic()
@@ -435,12 +638,16 @@ class FullContract(DeliveryContract):
         until(lambda: sum(len(reader.listener.owned) for reader in readers) == 3, turn)
 
 
-class TestMemory(FullContract):
+class TestMemory(FullContract, RangeContract):
     @pytest.fixture
     def world(self) -> Iterator[World]:
         world = MemoryWorld()
         with world.stack:
             yield world
+
+    @pytest.fixture
+    def retaining(self, world: RetainingWorld) -> RetainingWorld:
+        return world
 
 
 @pytest.fixture(scope="module")
@@ -458,9 +665,24 @@ class TestEmbedded(DeliveryContract):
 
 
 @pytest.mark.kafka
-class TestKafka(FullContract):
+class TestKafka(FullContract, RangeContract):
     @pytest.fixture
     def world(self, kafka: Broker) -> Iterator[World]:
         world = KafkaWorld(kafka.bootstrap_servers, creates_topics=True)
+        with world.stack:
+            yield world
+
+    @pytest.fixture
+    def retaining(self, world: RetainingWorld) -> RetainingWorld:
+        return world
+
+
+@pytest.mark.kafka
+class TestKafkaConsumerProtocol(TestKafka):
+    """The same under KIP-848."""
+
+    @pytest.fixture
+    def world(self, kafka: Broker) -> Iterator[World]:
+        world = KafkaWorld(kafka.bootstrap_servers, creates_topics=True, protocol="consumer")
         with world.stack:
             yield world

@@ -118,13 +118,14 @@ class TestOneWorker:
             assert "Unknown topic or partition" in worker.output()
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 class TestGroup:
-    def test_a_second_worker_shares_and_a_leaver_hands_over(self, kafka: Broker, tmp_path: Path) -> None:
+    def test_a_second_worker_shares_and_a_leaver_hands_over(self, kafka: Broker, tmp_path: Path, protocol: str) -> None:
         stage = Stage(kafka.bootstrap_servers, tmp_path)
-        settings = stage.settings()
+        settings = stage.settings(kafka={"group_protocol": protocol})
         for partition in range(2):
             stage.write(metrics(4, 2_000), partition=partition)
-        with WorkerRun(settings) as first, WorkerRun(settings) as second:
+        with WorkerRun(settings) as first, WorkerRun(settings, pod="pod-1") as second:
             until(lambda: _owns(first) == 1 and _owns(second) == 1, "one partition each")
             for partition in range(2):
                 stage.write(metrics(5, 2_000, start=2_000), partition=partition)
@@ -138,9 +139,11 @@ class TestGroup:
         assert stage.committed() == [5_000, 5_000]
         assert stage.dead_places() == poisoned(stage, 5_000)
 
-    def test_a_killed_worker_loses_nothing(self, kafka: Broker, tmp_path: Path) -> None:
+    def test_a_killed_worker_loses_nothing(self, kafka: Broker, tmp_path: Path, protocol: str) -> None:
         stage = Stage(kafka.bootstrap_servers, tmp_path)
-        settings = stage.settings(worker={"batch_records_max": 100, "commit_interval_s": 0.05})
+        settings = stage.settings(
+            kafka={"group_protocol": protocol}, worker={"batch_records_max": 100, "commit_interval_s": 0.05}
+        )
         for partition in range(2):
             stage.write(metrics(7, 20_000), partition=partition)
         with WorkerRun(settings) as first:
@@ -150,6 +153,46 @@ class TestGroup:
             stage.until_committed(second)
             assert second.stopped() == 0
         assert stage.dead_places() == poisoned(stage, 20_000)
+
+    def test_a_worker_that_was_away_too_long_drops_what_it_had_and_joins_again(
+        self, kafka: Broker, tmp_path: Path, protocol: str
+    ) -> None:
+        stage = Stage(kafka.bootstrap_servers, tmp_path)
+        settings = stage.settings(kafka={"group_protocol": protocol})
+        for partition in range(2):
+            stage.write(metrics(10, 2_000), partition=partition)
+        with WorkerRun(settings) as first:
+            stage.until_committed(first)
+            first.paused()
+            with WorkerRun(settings) as second:
+                until(lambda: _owns(second) == 2, "the second worker has both partitions")
+                for partition in range(2):
+                    stage.write(metrics(11, 2_000, start=2_000), partition=partition)
+                stage.until_committed(second)
+                first.resumed()
+                first.until_logged("partitions_lost")
+                until(lambda: _owns(first) == 1 and _owns(second) == 1, "one partition each")
+                for partition in range(2):
+                    stage.write(metrics(12, 1_000, start=4_000), partition=partition)
+                stage.until_committed(first)
+                assert first.stopped() == 0
+                assert second.stopped() == 0
+        assert stage.dead_places() == poisoned(stage, 5_000)
+
+    def test_a_spare_worker_is_ready_and_takes_over(self, kafka: Broker, tmp_path: Path, protocol: str) -> None:
+        stage = Stage(kafka.bootstrap_servers, tmp_path, partitions=1)
+        settings = stage.settings(kafka={"group_protocol": protocol})
+        stage.write(metrics(13, 1_000))
+        with WorkerRun(settings) as first:
+            stage.until_committed(first)
+            with WorkerRun(settings) as spare:
+                until(spare.ready, "a spare is ready")
+                assert _owns(spare) == 0
+                first.killed()
+                stage.write(metrics(13, 1_000, start=1_000))
+                stage.until_committed(spare)
+                assert spare.stopped() == 0
+        assert stage.dead_places() == poisoned(stage, 2_000)
 
 
 class TestOutage:

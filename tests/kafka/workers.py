@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -44,10 +46,10 @@ class Stage:
         folder: Path,
         *,
         partitions: int = 2,
+        replicas: int = 1,
         dead_letters: bool = True,
         state: bool = True,
         delivery: Delivery = "exactly_once",
-        replicas: int = 1,
     ) -> None:
         name = f"run-{os.getpid()}-{next(NUMBERS)}"
         self.bootstrap_servers = bootstrap_servers
@@ -88,6 +90,8 @@ class Stage:
         }
         for section, keys in more.items():
             settings.setdefault(section, {}).update(keys)
+        if settings["kafka"].get("group_protocol") == "consumer":
+            del settings["kafka"]["session_timeout_ms"]  # the brokers decide, and the test brokers alike
         path = self._folder / f"settings-{next(NUMBERS)}.yaml"
         path.write_text(json.dumps(settings))  # JSON is YAML, too
         return path
@@ -115,6 +119,25 @@ class Stage:
         twin._create([NewTopic(topic, 1, self._replicas) for topic in (twin.events, twin.dead_letters)])
         twin._create([NewTopic(twin.state, len(self.places), self._replicas, config={"cleanup.policy": "compact"})])
         return twin
+
+    def expire(self, before: int, partition: int = 0) -> None:
+        """Let retention remove the input's records before an offset."""
+        place = TopicPartition(self.input, partition, before)
+        for future in self._admin.delete_records([place]).values():
+            assert future.result(DEADLINE_S).low_watermark == before
+
+    def commit(self, offset: int, metadata: str = "", partition: int = 0) -> None:
+        """Commit for the group, which must be empty, as an administrator does."""
+        consumer = self._consumer()
+        try:
+            place = TopicPartition(self.input, partition, offset, metadata)
+            consumer.commit(offsets=[place], asynchronous=False)
+        finally:
+            consumer.close()
+
+    def forget_group(self) -> None:
+        """Delete all that the group has committed, as brokers do after some days without members."""
+        self._admin.delete_consumer_groups([self.group])[self.group].result(DEADLINE_S)
 
     def wipe_pointers(self) -> None:
         """Commit the same offsets without metadata, as an administrator's reset does; the group must be empty."""
@@ -224,7 +247,7 @@ class WorkerRun:
     """
 
     def __init__(self, settings: Path, *, pod: str = "pod-0", fault: Fault | None = None, forked: bool = False) -> None:
-        prefix = json.loads(settings.read_text())["output"]["prefix"]
+        prefix = json.loads(settings.read_text()).get("output", {}).get("prefix", "run")
         environment = {"DETECTOR_KAFKA__TRANSACTIONAL_ID": f"{prefix}-{pod}"}
         if fault is not None:
             environment |= fault.environment()
@@ -294,6 +317,24 @@ class WorkerRun:
     def rss_bytes(self) -> int:
         """Memory that it has in use."""
         return int(psutil.Process(self._process.pid).memory_info().rss)
+
+    def paused(self) -> None:
+        """Stop it in the middle of whatever it does (SIGSTOP)."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resumed(self) -> None:
+        """Let it go on (SIGCONT)."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def ready(self) -> bool:
+        """What `/readyz` says; false while nobody answers there."""
+        for line in self.log("worker_started"):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{line['http_port']}/readyz", timeout=5) as answer:
+                    return bool(answer.status == HTTPStatus.OK)
+            except OSError:
+                return False
+        return False
 
     def killed(self) -> None:
         """End it at this very instruction."""

@@ -49,6 +49,9 @@ class Topic:
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Drop nothing."""
 
+    def out_of_range(self, partition: TopicPartition, offset: int) -> None:
+        raise AssertionError(f"{partition} lost {offset}")
+
     def count(self) -> int:
         for batch in self._source.fetch(1000, 0.1):
             self.values.extend(value for value in batch.values if value)

@@ -1,6 +1,7 @@
 """The parts of Kafka's io that need no broker: options, columns, the table of errors, seldom log lines."""
 
 import random
+from typing import Literal
 
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
@@ -9,7 +10,7 @@ from detector.batches import TIMESTAMP_UNKNOWN
 from detector.errors import UsageError
 from detector.io import ConsumerGroup, KafkaConnection, KafkaSink, KafkaSource
 from detector.io.kafka_columns import RawMessage, record_batches
-from detector.io.kafka_config import OWNED_OPTIONS
+from detector.io.kafka_config import BROKER_SIDE_OPTIONS, OWNED_OPTIONS
 from detector.io.kafka_errors import (
     ON_COMMIT,
     ON_FETCH,
@@ -58,9 +59,24 @@ class TestOptions:
         assert secret not in repr(connection)
 
     def test_options_that_the_broker_decides_are_left_out_for_the_new_group_protocol(self) -> None:
-        connection = KafkaConnection("b:1", librdkafka_consumer={"group.protocol": "consumer"})
-        assert "session.timeout.ms" not in connection.consumer_options(GROUP)
-        KafkaSource(connection, GROUP).close()
+        connection, group = KafkaConnection("b:1"), ConsumerGroup("group", ["in"], protocol="consumer")
+        options = connection.consumer_options(group)
+        assert options["group.protocol"] == "consumer"
+        assert BROKER_SIDE_OPTIONS.keys().isdisjoint(options)
+        assert BROKER_SIDE_OPTIONS.keys() <= connection.consumer_options(GROUP).keys()
+        KafkaSource(connection, group).close()
+
+    @pytest.mark.parametrize(("name", "decides"), BROKER_SIDE_OPTIONS.items())
+    def test_options_that_the_broker_decides_cannot_be_passed_through_either(self, name: str, decides: str) -> None:
+        connection = KafkaConnection("b:1", librdkafka_consumer={name: "1000"})
+        assert connection.consumer_options(GROUP)[name] == "1000"
+        with pytest.raises(UsageError, match=rf"{name}.*{decides}.*kafka\.group_protocol: classic"):
+            connection.consumer_options(ConsumerGroup("group", ["in"], protocol="consumer"))
+
+    @pytest.mark.parametrize("offset_reset", ["earliest", "latest", "error"])
+    def test_the_client_never_chooses_an_offset(self, offset_reset: Literal["earliest", "latest", "error"]) -> None:
+        group = ConsumerGroup("group", ["in"], offset_reset)
+        assert KafkaConnection("b:1").consumer_options(group)["auto.offset.reset"] == "error"
 
     def test_an_unknown_option_is_a_usage_error_in_librdkafka_s_words(self) -> None:
         connection = KafkaConnection("b:1", librdkafka={"no.such.option": 1})

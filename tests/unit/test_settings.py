@@ -129,6 +129,15 @@ class TestFaults:
         second = write("worker: {poll_timeout_s: 99}", "b.yaml")
         assert [line.rsplit("(", 1)[1] for line in faults(first, second)] == ["in a.yaml)", "in b.yaml)"]
 
+    def test_who_decides_about_the_session_is_said(self) -> None:
+        (line,) = faults(write("kafka: {group_protocol: consumer, session_timeout_ms: 3000}"))
+        assert "group.consumer.session.timeout.ms" in line
+        assert line.endswith("(in detector.yaml)")
+
+    def test_effective_settings_can_be_given_back(self) -> None:
+        settings = load_settings([write("kafka: {group_protocol: consumer}")])
+        assert load_settings([write(yaml.safe_dump(effective(settings)), "again.yaml")]) == settings
+
     def test_a_missing_file_is_a_fault_and_not_a_traceback(self) -> None:
         assert faults(Path("none.yaml")) == [
             "settings: the file cannot be read: No such file or directory (in none.yaml)"
@@ -234,6 +243,14 @@ class TestWiring:
             connection_of(KafkaSettings())
         with pytest.raises(UsageError, match=r"kafka\.topics is needed"):
             group_of(KafkaSettings())
+
+    def test_what_is_set_about_the_group_and_its_losses_arrives(self) -> None:
+        text = (
+            "kafka: {topics: [in], group_protocol: consumer, auto_offset_reset: latest}\nstate: {on_state_loss: fail}"
+        )
+        settings = load_settings([write(text)])
+        assert (group_of(settings.kafka).protocol, group_of(settings.kafka).offset_reset) == ("consumer", "latest")
+        assert limits_of(settings).on_gap == "fail"
 
     @pytest.mark.parametrize(
         ("text", "expected"),

@@ -316,7 +316,7 @@ class TestKeptModels:
         telemetry.observer.restored(PLACE, 0.25, 10, 30)
         telemetry.observer.restore_postponed(PLACE, "no answer")
         telemetry.observer.replayed(PLACE, 20)
-        telemetry.observer.state_lost(PLACE, "other settings")
+        telemetry.observer.state_lost(PLACE, "other settings", 7)
         assert telemetry.value("detector_snapshots_written_total", **LABELS) == 1
         assert telemetry.value("detector_snapshots_failed_total", **LABELS) == 1
         assert telemetry.value("detector_snapshot_written_bytes", **LABELS) == 4096
@@ -324,10 +324,11 @@ class TestKeptModels:
         assert telemetry.value("detector_partition_restored_seconds_sum") == 0.25
         assert telemetry.value("detector_records_replayed_total", **LABELS) == 20
         assert telemetry.value("detector_states_lost_total", **LABELS) == 1
+        assert telemetry.value("detector_records_lost_total", **LABELS) == 7
 
     def test_what_an_operator_should_see_is_logged_with_its_reason(self, telemetry: Telemetry) -> None:
         telemetry.observer.snapshot_failed(PLACE, "no leader")
-        telemetry.observer.state_lost(PLACE, "other settings")
+        telemetry.observer.state_lost(PLACE, "other settings", 0)
         lines = [(line["level"], line["event"], line["partition"], line["reason"]) for line in telemetry.lines()]
         assert lines == [
             ("warning", "snapshot_failed", "metrics[3]", "no leader"),

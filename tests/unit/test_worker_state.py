@@ -320,11 +320,60 @@ class TestLoss:
         assert "state_lost" in bench.observer.names()
         assert seen(bench) == 7
 
-    def test_retention_past_everything_keeps_a_snapshot_that_needs_no_replay(self) -> None:
+    def test_retention_up_to_the_commit_keeps_a_snapshot_that_needs_no_replay(self) -> None:
         broker = self.snapshotted()
         write(broker, GOOD)
-        broker.expire_records(PLACE, 50)
+        broker.expire_records(PLACE, 40)
         bench = begun(broker, STRICT)
         bench.turn(5)
         assert ("restored", PLACE, 40, 40) in bench.observer.facts
-        assert seen(bench) == 50
+        assert seen(bench) == 60
+
+    def test_retention_past_the_commit_is_a_loss_that_names_the_offsets_and_the_remedy(self) -> None:
+        broker = self.snapshotted()
+        write(broker, GOOD)
+        broker.expire_records(PLACE, 50)
+        with pytest.raises(
+            StateLostError, match=r"offset 50, past 40: 10 records.*detector state reset input:0 "
+        ) as caught:
+            begun(broker, STRICT).turn(5)
+        assert "\n" not in str(caught.value)
+        assert committed(broker).offset == 40
+
+    def test_retention_past_the_commit_goes_on_where_records_are_and_counts_what_is_gone(self) -> None:
+        broker = self.snapshotted()
+        write(broker, GOOD)
+        broker.expire_records(PLACE, 50)
+        bench = begun(broker, NEVER)
+        bench.turn(6, advance_s=0.6)
+        (loss,) = [fact for fact in bench.observer.facts if fact[0] == "state_lost"]
+        assert loss[3] == 10
+        assert seen(bench) == 10
+        pointer = empty_pointer(50, generation=0, config_hash="every-1", cluster="memory")
+        assert committed(broker) == Committed(60, format_pointer(pointer))
+
+    def test_a_commit_past_the_end_is_a_loss_that_begins_where_the_input_does(self) -> None:
+        broker = self.snapshotted()
+        broker.recreate_topic(INPUT)
+        write(broker, GOOD[:5])
+        strict = begun(broker, STRICT)
+        with pytest.raises(StateLostError, match=r"offsets 0 to 5 do not go on at 40.*created anew"):
+            strict.turn(5)
+        killed(strict)
+        bench = begun(broker, NEVER)
+        bench.turn(6, advance_s=0.6)
+        assert seen(bench) == 5
+        assert committed(broker).offset == 5
+
+    def test_offsets_that_have_expired_are_no_first_start(self) -> None:
+        broker = self.snapshotted()
+        del broker.group(GROUP).committed[PLACE]
+        strict = begun(broker, STRICT)
+        with pytest.raises(StateLostError, match=r"nothing is committed, but 2 snapshots are kept.*have expired"):
+            strict.turn(5)
+        killed(strict)
+        bench = begun(broker, NEVER)
+        bench.turn(6, advance_s=0.6)
+        assert [fact[0] for fact in bench.observer.facts if fact[0] == "state_lost"] == ["state_lost"]
+        assert seen(bench) == 40
+        assert committed(broker).offset == 40
