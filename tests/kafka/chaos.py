@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -26,17 +25,13 @@ from confluent_kafka import KafkaException
 
 from tests.kafka.cluster import NODES, ClusterOfJars, running_cluster
 from tests.kafka.faults import POINTS, Fault
+from tests.kafka.inputs import Feeder
 from tests.kafka.outcome import aborted, differences, expected, outcome
 from tests.kafka.workers import Stage, WorkerRun
-from tests.streams import record
 
 PARTITIONS: Final = 4
-SERIES: Final = 4
 SHARE_RECORDS: Final = 600
 """Per kill and partition: every life has something to do, and the input ends soon after the last one."""
-FEED_RECORDS: Final = 60
-FEED_S: Final = 0.1
-POISON_EVERY: Final = 97
 KEEPING: Final[dict[str, dict[str, object]]] = {
     "kafka": {"session_timeout_ms": 1_500, "librdkafka": {"socket.timeout.ms": 5_000}},
     "worker": {"batch_records_max": 100, "commit_interval_s": 0.1},
@@ -53,19 +48,6 @@ GATE_FAILED: Final = 3
 EXTRA_KINDS: Final = ("random", "random", "random", "stopped", "zombie", "term")
 """Besides the named points. ``stopped``: SIGSTOP past the session's end, SIGCONT, kill; ``zombie``: the same with an
 open transaction whose offsets were sent; ``term``: SIGTERM, no kill."""
-
-
-def endless(seed: int) -> Iterator[bytes | None]:
-    """Quiet series with a short incident in one of them and a poison record now and then."""
-    chance = random.Random(seed)
-    number = 0
-    while True:
-        minute, host = divmod(number, SERIES)
-        incident = minute % 100 >= 85 and minute // 100 % SERIES == host
-        level = 400.0 if incident else 10.0
-        value = record("load", 1_700_000_000 + 60 * minute, level + chance.random(), {"host": f"h{host}"})
-        yield b"{poison" if number % POISON_EVERY == 50 else value
-        number += 1
 
 
 @dataclass
@@ -246,34 +228,6 @@ class Chaos:
         )
 
 
-class Feeder:
-    """Writes the input: a little every moment, and never much more than there were kills."""
-
-    def __init__(self, stage: Stage, report: Report, seed: int) -> None:
-        self._stage = stage
-        self._report = report
-        self._streams = [endless(seed * PARTITIONS + partition) for partition in range(PARTITIONS)]
-        self._ended = Event()
-        self._thread = Thread(target=self._feed, daemon=True)
-        self.records = 0
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, and wait for it."""
-        self._ended.set()
-        self._thread.join()
-
-    def _feed(self) -> None:
-        while not self._ended.wait(FEED_S):
-            if self.records < (self._report.kills + 5) * SHARE_RECORDS:
-                for partition, values in enumerate(self._streams):
-                    self._stage.write([next(values) for _ in range(FEED_RECORDS)], partition=partition)
-                self.records += FEED_RECORDS
-
-
 def finish(stage: Stage, settings: Path) -> None:
     """Let two undisturbed workers come to the end of the input and stop in order, one after the other."""
     with WorkerRun(settings, forked=True) as first, WorkerRun(settings, pod="pod-1", forked=True) as second:
@@ -372,13 +326,13 @@ def run(kills: int, seed: int, seconds_max: float, folder: Path) -> tuple[Report
     with running_cluster() as cluster:
         stage = Stage(cluster.bootstrap_servers, folder, partitions=PARTITIONS, replicas=len(NODES))
         chaos = Chaos(stage, kills=kills, chance=chance, ends_s=time.monotonic() + seconds_max)
-        feeder = Feeder(stage, chaos.report, seed)
+        report = chaos.report
+        feeder = Feeder(stage, seed=seed, records_max=lambda: (report.kills + 5) * SHARE_RECORDS)
         nodes = Nodes(cluster, stage, chaos.report, random.Random(seed + 1))
-        feeder.start()
-        nodes.start()
-        chaos.rage()
-        nodes.stop()
-        feeder.stop()
+        with feeder:
+            nodes.start()
+            chaos.rage()
+            nodes.stop()
         print(f"enough: {PARTITIONS * feeder.records} records, now in peace to their end", flush=True)
         try:
             finish(stage, chaos.settings)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import psutil
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -75,7 +75,7 @@ class Stage:
         for future in self._admin.create_topics(list(topics)).values():
             future.result(DEADLINE_S)
 
-    def settings(self, **more: Mapping[str, object]) -> Path:
+    def settings(self, **more: Mapping[str, object] | Sequence[object]) -> Path:
         """A settings file; ``more`` adds to the sections or replaces their keys."""
         settings: dict[str, dict[str, object]] = {
             "kafka": {
@@ -88,12 +88,16 @@ class Stage:
             "delivery": {"mode": self._delivery},
             "telemetry": {"http_host": "127.0.0.1", "http_port": 0, "log_format": "json"},
         }
+        lists: dict[str, Sequence[object]] = {}
         for section, keys in more.items():
-            settings.setdefault(section, {}).update(keys)
+            if isinstance(keys, Mapping):
+                settings.setdefault(section, {}).update(keys)
+            else:
+                lists[section] = keys
         if settings["kafka"].get("group_protocol") == "consumer":
             del settings["kafka"]["session_timeout_ms"]  # the brokers decide, and the test brokers alike
         path = self._folder / f"settings-{next(NUMBERS)}.yaml"
-        path.write_text(json.dumps(settings))  # JSON is YAML, too
+        path.write_text(json.dumps(settings | lists))  # JSON is YAML, too
         return path
 
     def calm_settings(self) -> tuple[Path, str]:
@@ -125,6 +129,46 @@ class Stage:
         place = TopicPartition(self.input, partition, before)
         for future in self._admin.delete_records([place]).values():
             assert future.result(DEADLINE_S).low_watermark == before
+
+    def truncate(self, topic: str) -> None:
+        """Let retention remove everything in partition 0 of a topic."""
+        (future,) = self._admin.delete_records([TopicPartition(topic, 0, OFFSET_END)]).values()
+        assert future.result(DEADLINE_S).low_watermark > 0
+
+    def create_state_anew(self) -> None:
+        """Delete the state topic and create it again, as somebody does who wants it emptied."""
+        self._admin.delete_topics([self.state])[self.state].result(DEADLINE_S)
+
+        def created() -> bool:
+            new = NewTopic(self.state, len(self.places), self._replicas, config={"cleanup.policy": "compact"})
+            try:
+                self._admin.create_topics([new])[self.state].result(DEADLINE_S)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+                return False
+            return True
+
+        until(created, "the old topic is gone")
+
+    def write_state(self, messages: Sequence[Message]) -> list[int]:
+        """Write records of the state topic once more, with whatever was set in them; gives their offsets."""
+        offsets: list[int] = []
+
+        def note(_error: KafkaError | None, message: Message) -> None:
+            offsets.append(message.offset() or 0)
+
+        for each in messages:
+            self._producer.produce(
+                self.state,
+                each.value(),
+                each.key(),
+                partition=each.partition() or 0,
+                headers=each.headers() or None,
+                on_delivery=note,
+            )
+        assert self._producer.flush(DEADLINE_S) == 0
+        return offsets
 
     def commit(self, offset: int, metadata: str = "", partition: int = 0) -> None:
         """Commit for the group, which must be empty, as an administrator does."""
@@ -325,6 +369,13 @@ class WorkerRun:
     def resumed(self) -> None:
         """Let it go on (SIGCONT)."""
         self._process.send_signal(signal.SIGCONT)
+
+    def metric(self, name: str) -> float:
+        """The sum over all labels of what `/metrics` says."""
+        (line,) = self.log("worker_started")
+        with urllib.request.urlopen(f"http://127.0.0.1:{line['http_port']}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith((f"{name} ", f"{name}{{")))
 
     def ready(self) -> bool:
         """What `/readyz` says; false while nobody answers there."""
