@@ -17,10 +17,11 @@ from river import anomaly
 
 from benchmarks.worker_run import total_of
 from detector.batches import Output, RecordBatch
+from detector.commands.warmup import warm_up
 from detector.ports import TopicPartition
 from detector.settings import Settings
 from detector.telemetry import configure_logs
-from detector.wiring import build_worker, warm_up
+from detector.wiring import build_worker
 
 BATCH_RECORDS = 10_000
 FETCH = {

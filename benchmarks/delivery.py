@@ -1,8 +1,8 @@
 """What exactly-once delivery with snapshots costs: the worker with and without them on one topic in one run.
 
 ``python -m benchmarks.delivery [--records N] [--rounds N] [--bootstrap HOST:PORT]``. JSON metrics of 5,000 series with
-four labels on two partitions; snapshots every three seconds instead of every ninety, so that each run holds some. In turns;
-the ratio is the median over the rounds of the two rates of one round.
+four labels on two partitions; snapshots every three seconds instead of every ninety, so that each run holds some. In
+turns; the ratio is the median over the rounds of the two rates of one round.
 """
 
 import argparse

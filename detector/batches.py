@@ -45,6 +45,9 @@ REJECT_REASONS: Final[tuple[RejectReason, ...]] = (
 TIMESTAMP_UNKNOWN: Final = -1
 """Broker timestamp of a record that has none (files, brokers older than 0.10)."""
 
+WATERMARK_NONE: Final = -1
+"""Watermark of a partition that has accepted nothing."""
+
 SeriesKey = tuple[str, bytes]
 """What a decoder can tell a series by without parsing: (metric name, raw label bytes)."""
 
@@ -179,9 +182,10 @@ class ScoreColumns:
 
 
 TransitionState = Literal["opened", "updated", "closed"]
-EpisodeKind = Literal["metric.spike", "metric.dip"]
+EpisodeKind = Literal["metric.spike", "metric.dip", "metric.no_data"]
 Severity = Literal["warning", "error", "critical"]
-EndReason = Literal["recovered", "evicted"]
+EndReason = Literal["recovered", "silent", "resumed", "expired", "evicted"]
+"""Back inside the band; no samples any more; samples again; series forgotten for its silence, or for want of room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +193,11 @@ class Transition:
     """One step in the life of one episode: the row that caused it and what is known of the episode then.
 
     Times are epoch milliseconds of event time. ``recent_values`` float64[k], the newest last, holds the last samples of
-    the series up to and including this row, ``samples_seen`` counts them all. ``peak_*`` describe the sample with the
-    largest deviation of the episode so far.
+    the series, the last one taken at ``last_sample_ms``; ``samples_seen`` counts them all. They include this row's
+    sample, except where the step is about silence: what a timer did has no sample behind it, and numbers of the sample
+    are NaN; a resumption knows the value that came, and the samples before. ``peak_*`` describe the sample with the
+    largest deviation of the episode so far, NaN for ``metric.no_data``. ``interval_ms`` is the usual time between
+    samples, ``gap_ms`` the longest usual one.
     """
 
     row: int
@@ -207,6 +214,8 @@ class Transition:
     points: int
     anomalous_points: int
     interval_ms: float
+    gap_ms: float
+    last_sample_ms: int
     observed: float
     expected: float
     lower: float
@@ -230,6 +239,20 @@ STAGES: Final = ("decode", "route", "score", "judge", "encode")
 """What a batch goes through, in order; names of the parts of :attr:`Output.stage_seconds`."""
 
 
+class LeftOut(NamedTuple):
+    """Models that a snapshot could not hold, or that a restore could not take out of one; their series begin anew.
+
+    ``reason`` is one of :data:`LEFT_OUT_REASONS`; ``detail`` is for people.
+    """
+
+    reason: str
+    models: int
+    detail: str
+
+
+LEFT_OUT_REASONS: Final = ("size_limit", "not_picklable", "not_stored", "river_version")
+
+
 class Event(NamedTuple):
     """An outgoing message: its partition key and its bytes, ready for any sink."""
 
@@ -248,6 +271,7 @@ class BatchCounts:
     repeated: int = 0
     series_created: int = 0
     series_evicted: int = 0
+    series_expired: int = 0
     aliases_cleared: int = 0
     learner_failures: int = 0
     opened: int = 0

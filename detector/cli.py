@@ -4,7 +4,7 @@ Exit codes: 0 fine, 1 failed, 2 wrong usage or settings, 3 a gate failed. Comman
 because the kernels and river take seconds to import and neither ``--help`` nor a fault in the settings should wait.
 """
 
-# ruff: noqa: PLC0415  # imports inside the commands, for the reason above
+# ruff: noqa: FBT002, PLC0415  # flags have defaults; imports inside the commands, for the reason above
 
 import sys
 from enum import StrEnum
@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from detector import __version__
-from detector.errors import DetectorError
+from detector.errors import DetectorError, UsageError
 from detector.settings import Settings, load_settings
 
 ConfigFiles = Annotated[
@@ -44,6 +44,10 @@ app: Final = typer.Typer(
 )
 topics_app: Final = typer.Typer(no_args_is_help=True, help="Create or check the topics that are read and written.")
 app.add_typer(topics_app, name="topics")
+state_app: Final = typer.Typer(
+    no_args_is_help=True, help="Look at kept models, save them, bring them back, reset them."
+)
+app.add_typer(state_app, name="state")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  # typer's signature of a callback
@@ -54,7 +58,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001  # typer's signature o
 
 @app.callback()
 def _detector(
-    version: Annotated[  # noqa: FBT002  # typer wants the default here
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
@@ -124,7 +128,7 @@ def demo(
 
 @app.command()
 def check(
-    topics: Annotated[bool, typer.Option("--topics", help="Ask the brokers for the topics, too.")] = False,  # noqa: FBT002  # a flag
+    topics: Annotated[bool, typer.Option("--topics", help="Ask the brokers for the topics, too.")] = False,
     config: ConfigFiles = None,
 ) -> None:
     """Check the settings and print those in force, secrets hidden."""
@@ -154,6 +158,120 @@ def topics_check(config: ConfigFiles = None) -> None:
     from detector.commands.topics import check_topics
 
     check_topics(settings)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+TopicName = Annotated[str, typer.Argument(metavar="TOPIC", help="An input topic.")]
+PartitionNumber = Annotated[int, typer.Argument(metavar="PARTITION", min=0, help="One of its partitions.")]
+
+
+@state_app.command("ls")
+def state_ls(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """List every input partition: offsets, where its models lie, and what a restart would do; reads each snapshot."""
+    settings = _settings(config)
+    from detector.commands.state_show import list_states
+
+    list_states(settings, as_json=as_json)
+
+
+@state_app.command("show")
+def state_show(
+    topic: TopicName,
+    partition: PartitionNumber,
+    series: Annotated[
+        str | None, typer.Option(help="List series whose name holds this; may have * and ?.", metavar="MATCH")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many series.")] = 50,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch and check one partition's snapshot; print its header and columns, or its series."""
+    settings = _settings(config)
+    from detector.commands.state_show import show_state
+
+    show_state(settings, topic, partition, match=series, limit=limit, as_json=as_json)
+
+
+@state_app.command("export")
+def state_export(
+    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="An input topic.", show_default=False)] = None,
+    partition: Annotated[
+        int | None, typer.Argument(metavar="PARTITION", min=0, help="One of its partitions.", show_default=False)
+    ] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Where to.", show_default=False)] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--all", help="Every partition, each to a file in this folder.", metavar="DIR")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Save models with their offset to files; workers may run meanwhile."""
+    settings = _settings(config)
+    from detector.commands.state_change import export_all, export_one
+
+    match (topic, partition, file, folder):
+        case (None, None, None, Path()):
+            export_all(settings, folder, force=force)
+        case (str(), int(), Path(), None):
+            export_one(settings, topic, partition, file, force=force)
+        case _:
+            raise UsageError("state export: give TOPIC PARTITION FILE, or --all DIR")
+
+
+@state_app.command("import")
+def state_import(
+    files: Annotated[list[Path], typer.Argument(help="Files of `state export`.", metavar="FILE…")],
+    cluster_changed: Annotated[
+        bool,
+        typer.Option(
+            "--cluster-changed", help="They are of another cluster, whose records lie here at the same offsets."
+        ),
+    ] = False,  # a flag
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where the group has committed another offset than the file's.")
+    ] = False,  # a flag
+    config: ConfigFiles = None,
+) -> None:
+    """Bring saved models back, and commit their offset with them; the group must have no members."""
+    settings = _settings(config)
+    from detector.commands.state_change import import_states
+
+    import_states(settings, files, cluster_changed=cluster_changed, force=force)
+
+
+@state_app.command("reset")
+def state_reset(
+    places: Annotated[list[str], typer.Argument(help="Input topics or partitions.", metavar="TOPIC[:0,1,…]…")],
+    to_offset: Annotated[int | None, typer.Option(min=0, help="To this offset.")] = None,
+    to_time: Annotated[
+        str | None, typer.Option(help="To the first record with this broker time or later (RFC 3339).")
+    ] = None,
+    to_earliest: Annotated[bool, typer.Option("--to-earliest", help="To the first record.")] = False,
+    to_latest: Annotated[bool, typer.Option("--to-latest", help="Behind the last record.")] = False,
+    to_current: Annotated[bool, typer.Option("--to-current", help="To where it is.")] = False,
+    to_snapshot: Annotated[bool, typer.Option("--to-snapshot", help="To the newest snapshot.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Begin without models.")] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="Do it; otherwise it is only told.")] = False,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move committed offsets together with the models that belong to them; the group must have no members.
+
+    The newest snapshot up to the target stays in use, and the records between are replayed without a word. Where there
+    is none the models would be lost, which needs --forget.
+    """
+    settings = _settings(config)
+    from detector.commands.state_change import reset_states, target_of
+
+    target = target_of(
+        offset=to_offset,
+        time=to_time,
+        earliest=to_earliest,
+        latest=to_latest,
+        current=to_current,
+        snapshot=to_snapshot,
+    )
+    reset_states(settings, places, target, forget=forget, execute=execute, as_json=as_json)
 
 
 @app.command()

@@ -6,7 +6,8 @@ partition.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Literal
+from weakref import ref
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from detector.batches import (
     BoolArray,
     Event,
     IntArray,
+    LeftOut,
     Output,
     RecordBatch,
     Reject,
@@ -26,17 +28,13 @@ from detector.batches import (
     SeriesKey,
     Transition,
 )
-from detector.columns import Deferred, prefixed, under
+from detector.columns import Deferred, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
-from detector.errors import SnapshotRefusedError
 from detector.learners import LearnerBank
 from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify
-from detector.state import Snapshot, SnapshotHeader
-
-WATERMARK_NONE: Final = -1
-"""Watermark of a partition that has accepted nothing."""
+from detector.state import Snapshot, SnapshotHeader, StateCopy, check_origin
 
 
 class _StageTimes:
@@ -92,12 +90,17 @@ class PartitionPipeline:
         self._timer = timer
         self._keep_scores = keep_scores
         self._judged_capacity = 0
-        self.watermark_ms = WATERMARK_NONE
+        self._copy: ref[StateCopy] | None = None
 
     @property
     def config_hash(self) -> str:
         """What decides scores and events; a state holds only under the hash it was learnt with."""
         return self._config_hash
+
+    @property
+    def watermark_ms(self) -> int:
+        """Largest accepted event time in epoch milliseconds, or ``WATERMARK_NONE``."""
+        return self._judge.watermark_ms
 
     @property
     def series_count(self) -> int:
@@ -114,7 +117,21 @@ class PartitionPipeline:
         return self._bank.state_bytes() + self._judge.state_bytes() + self._series.last_ms.nbytes
 
     def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, Deferred]:
-        """Copy the state after all records before ``offset``; ``state.encode`` may lay it out in another thread."""
+        """Copy the state after all records before ``offset`` at once: :meth:`begin_snapshot` without its slices."""
+        copy = self.begin_snapshot(offset=offset, cluster=cluster)
+        while not copy.advance():
+            pass
+        return copy.header, copy.columns
+
+    def begin_snapshot(self, *, offset: int, cluster: str) -> StateCopy:
+        """Begin to copy the state after all records before ``offset``; ``advance`` it between batches until complete.
+
+        Then ``state.encode`` may lay it out in another thread. There is one copy at a time: beginning another drops one
+        that is not complete. A copy that nobody holds any more costs nothing.
+        """
+        before = None if self._copy is None else self._copy()
+        if before is not None and not before.complete:
+            before.drop()
         slots = self._series.live_slots()
         header = SnapshotHeader(
             config_hash=self._config_hash,
@@ -126,14 +143,24 @@ class PartitionPipeline:
             series_count=len(slots),
             open_episodes=self.open_episodes,
         )
-        rooms = {
-            "series": self._series.columns(),
-            "learners": self._bank.columns(slots),
-            "episodes": self._judge.columns(slots),
+        parts = {
+            "series": self._series.begin_copy(slots),
+            "learners": self._bank.begin_copy(slots),
+            "episodes": self._judge.begin_copy(slots),
         }
-        return header, lambda: {
-            name: column for room, part in rooms.items() for name, column in prefixed(room, part()).items()
-        }
+        copy = StateCopy(header, slots, parts)
+        self._copy = ref(copy)
+        return copy
+
+    def _save(self, slots: IntArray) -> None:
+        """Let a copy under way have the state of ``slots``: before anything of theirs changes."""
+        if self._copy is None:
+            return
+        copy = self._copy()
+        if copy is None or copy.complete:
+            self._copy = None
+        else:
+            copy.save(slots)
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         """Become what the snapshot says; returns the offset to go on from. Only a new pipeline may be restored.
@@ -141,22 +168,19 @@ class PartitionPipeline:
         Raises ``SnapshotRefusedError`` for a snapshot of other settings, another partition or another cluster.
         """
         header = snapshot.header
-        expected = (self._config_hash, cluster, self._topic, self._partition)
-        for what, ours, theirs in zip(
-            ("settings", "cluster", "topic", "partition"),
-            expected,
-            (header.config_hash, header.cluster, header.topic, header.partition),
-            strict=True,
-        ):
-            if ours != theirs:
-                raise SnapshotRefusedError(f"the snapshot is of other {what}: {theirs}, not {ours}")
+        check_origin(
+            header, config_hash=self._config_hash, cluster=cluster, topic=self._topic, partition=self._partition
+        )
         slots = self._series.restore(under("series", snapshot.columns))
         self._judged_capacity = self._series.capacity
         self._judge.reserve(self._judged_capacity)
-        self._judge.restore(slots, under("episodes", snapshot.columns))
+        self._judge.restore(slots, under("episodes", snapshot.columns), header.watermark_ms)
         self._bank.restore(slots, under("learners", snapshot.columns))
-        self.watermark_ms = header.watermark_ms
         return header.offset
+
+    def take_left_out(self) -> list[LeftOut]:
+        """Models that :meth:`snapshot` or :meth:`restore` left out since the last call."""
+        return self._bank.take_left_out()
 
     def process(self, batch: RecordBatch) -> Output:
         """Score and learn every record of ``batch``, which must follow the one before; returns what came of it."""
@@ -169,8 +193,9 @@ class PartitionPipeline:
         traced = _Trace(samples) if self._keep_scores else None
         start = 0
         while start < len(samples):
-            routed = self._series.route(samples.keys, start, passage.slots, self._resolve)
-            self._open(routed.created)
+            stop = self._expire(passage, start)
+            routed = self._series.route(samples.keys, start, passage.slots, self._resolve, stop)
+            self._open(routed)
             self._note_faults(passage, routed)
             stages.end("route")
             self._score(passage, traced, start, routed.stop)
@@ -183,13 +208,13 @@ class PartitionPipeline:
         named = self._decoder.labels(key)
         return named if isinstance(named, LabelFault) else identify(named.name, named.labels)
 
-    def _open(self, created: Sequence[int]) -> None:
+    def _open(self, routed: Routed) -> None:
         """Give new series their policy and, from that, their learner."""
-        if created and self._series.capacity > self._judged_capacity:
+        if routed.created and self._series.capacity > self._judged_capacity:
             self._judged_capacity = self._series.capacity
             self._judge.reserve(self._judged_capacity)
-        for slot in created:
-            policy = self._policies.choose(self._series.identity(slot))
+        for slot, identity in zip(routed.created, routed.identities, strict=True):
+            policy = self._policies.choose(identity)
             self._judge.open_slot(slot, policy)
             self._bank.open(slot, self._learner_of_policy[policy])
 
@@ -205,7 +230,8 @@ class PartitionPipeline:
         slots, times, values = passage.slots[start:stop], samples.times_ms[start:stop], samples.values[start:stop]
         accepted = passage.accepted[start:stop]
         if traced is not None:
-            traced.name(start, [self._name(slot) for slot in slots.tolist()])
+            traced.name(start, self._names(slots.tolist()))
+        self._save(slots)
         late, repeated = admit(self._series.last_ms, slots, times, accepted)
         counts.late += late
         counts.repeated += repeated
@@ -217,26 +243,51 @@ class PartitionPipeline:
         scores = ScoreColumns.empty(len(slots))
         counts.scored += len(slots)
         counts.learner_failures += self._bank.score(slots, times, values, scores)
-        self.watermark_ms = max(self.watermark_ms, int(times.max()))
         if traced is not None:
             traced.score(start + np.flatnonzero(accepted), scores)
         passage.stages.end("score")
-        transitions = self._judge.judge(rows, slots, times, values, scores)
+        transitions = self._judge.judge(rows, slots, times, values, scores, self._save)
         passage.stages.end("judge")
         self._encode(passage, transitions)
 
-    def _name(self, slot: int) -> str:
-        return "" if slot == NO_SLOT else self._series.identity(slot).canonical
+    def _names(self, slots: Sequence[int]) -> list[str]:
+        names = {slot: self._series.identity(slot).canonical for slot in set(slots) if slot != NO_SLOT}
+        return [names.get(slot, "") for slot in slots]
 
     def _evict(self, passage: "_Passage", position: int) -> None:
         """Make room for the series at ``position``; episodes of the evicted end with them."""
         victims = self._series.victims()
-        row, time_ms = int(passage.samples.rows[position]), int(passage.samples.times_ms[position])
-        self._encode(passage, self._judge.evict(victims, row, time_ms))
-        self._bank.release(victims)
-        self._series.evict(victims)
+        self._forget(passage, position, victims, int(passage.samples.times_ms[position]), "evicted")
         passage.counts.series_evicted += len(victims)
         passage.stages.end("route")
+
+    def _expire(self, passage: "_Passage", position: int) -> int:
+        """Forget idle series if the row at ``position`` reaches a grid point; returns up to where no other can expire.
+
+        A row past the watermark is past the last time of its own series as well, so it will be accepted if its labels
+        can be used. It is not routed yet: the slots that become free here are there for it and the rows after it.
+        """
+        samples, series, grid_ms = passage.samples, self._series, self._judge.timer_interval_ms
+        stop = series.next_expiry(samples.times_ms, position, position, self.watermark_ms, grid_ms)
+        if stop > position:
+            return stop
+        key, time_ms = samples.keys[position], int(samples.times_ms[position])
+        if series.knows(key) or isinstance(self._resolve(key), SeriesIdentity):
+            point_ms = time_ms - time_ms % grid_ms
+            idle = series.idle(point_ms, self.watermark_ms)
+            self._forget(passage, position, idle, point_ms, "expired")
+            passage.counts.series_expired += len(idle)
+        return series.next_expiry(samples.times_ms, position, position + 1, self.watermark_ms, grid_ms)
+
+    def _forget(
+        self, passage: "_Passage", position: int, slots: IntArray, time_ms: int, reason: Literal["evicted", "expired"]
+    ) -> None:
+        """Free these slots because of the row at ``position``; what is open in them closes at ``time_ms``."""
+        if len(slots):
+            self._save(slots)
+            self._encode(passage, self._judge.evict(slots, int(passage.samples.rows[position]), time_ms, reason))
+            self._bank.release(slots)
+            self._series.evict(slots)
 
     def _encode(self, passage: "_Passage", transitions: Sequence[Transition]) -> None:
         counts = passage.counts

@@ -4,30 +4,26 @@ Models of the settings stop here; what goes further are plain values.
 """
 
 import inspect
-import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
-import numpy as np
 import structlog
 
 from detector import __version__
-from detector.batches import TIMESTAMP_UNKNOWN, RecordBatch
 from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
-from detector.episodes import EpisodeJudge, Policy, PolicyBook, parse_matchers
+from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook, parse_matchers
 from detector.errors import UsageError
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
 from detector.io.kafka_transactions import KafkaTransactionalSink
-from detector.io.topics import TopicPlan
 from detector.io.transaction_probe import TransactionProbe
 from detector.learners import LEARNERS, Learner, LearnerBank, RiverSpec
 from detector.pipeline import PartitionPipeline
@@ -59,6 +55,7 @@ from detector.worker import (
 AUTO_MODEL: Final = "auto"
 AUTO_LEARNER: Final = "residual"
 """What ``auto`` stands for."""
+COMPILED_LEARNERS: Final = tuple(name for name in LEARNERS if name != "river")
 ENCODER: Final = "cloudevents"
 PLAIN_FORMAT: Final = "json"
 """In which this package writes records itself: rows of CSV files, the warm-up."""
@@ -87,7 +84,8 @@ class PipelineFactory:
     ) -> None:
         self.book: Final = PolicyBook([policy_of(index, policy) for index, policy in enumerate(settings.policies)])
         names = list(dict.fromkeys(policy.model for policy in self.book.policies))
-        self._learners = [learner_factory(name, settings) for name in names]
+        kept = _river_bytes(names, settings)
+        self._learners = [learner_factory(name, settings, river_bytes_max=kept) for name in names]
         self._learner_of_policy = [names.index(policy.model) for policy in self.book.policies]
         self._settings = settings
         self._format = settings.decoder.format if records == "configured" else PLAIN_FORMAT
@@ -106,11 +104,11 @@ class PipelineFactory:
             topic=place.topic,
             partition=place.partition,
             decoder=self._decoder(),
-            series=SeriesTable(series.limit_per_partition, series.aliases_max),
+            series=SeriesTable(series.limit_per_partition, series.aliases_max, round(series.idle_expiry_s * 1000)),
             bank=LearnerBank([build() for build in self._learners]),
             learner_of_policy=self._learner_of_policy,
             policies=self.book,
-            judge=EpisodeJudge(self.book.policies),
+            judge=EpisodeJudge(self.book.policies, timer_interval_ms=round(series.timer_interval_s * 1000)),
             encoder=self._encoder(),
             config_hash=self._config_hash,
             timer=self._timer,
@@ -140,6 +138,7 @@ def json_paths(decoder: DecoderSettings) -> JsonPaths:
 
 def policy_of(index: int, policy: PolicySettings) -> Policy:
     """Build one policy; raises ``UsageError`` that names its place in the settings."""
+    silence = policy.no_data
     try:
         return Policy(
             name=policy.name,
@@ -160,16 +159,27 @@ def policy_of(index: int, policy: PolicySettings) -> Policy:
             update_interval_s=policy.update_interval_s,
             severity_error_score=policy.severity_error_score,
             severity_critical_score=policy.severity_critical_score,
+            silence_close_s=policy.silence_close_s,
+            no_data=None if silence is None else NoData(silence.intervals, silence.min_s, silence.severity),
         )
     except UsageError as error:
         raise UsageError(f"settings: policies[{index}]: {error}") from error
 
 
-def learner_factory(name: str, settings: Settings) -> LearnerFactory:
-    """Give what builds learners of the model ``name``; raises ``UsageError`` that names its place in the settings."""
+def _river_bytes(names: Sequence[str], settings: Settings) -> int:
+    """Bytes that each river model's part of a snapshot may have; 0 where none are kept."""
+    rivers = sum(isinstance(settings.models.get(name), RiverModel) for name in names)
+    return settings.state.river_bytes_max // rivers if rivers and settings.state.river_objects else 0
+
+
+def learner_factory(name: str, settings: Settings, *, river_bytes_max: int = 0) -> LearnerFactory:
+    """Give what builds learners of the model ``name``; raises ``UsageError`` that names its place in the settings.
+
+    ``river_bytes_max``: bytes of its models in a snapshot, where it is one of river.
+    """
     model = settings.models.get(name, AUTO_MODEL)
     if isinstance(model, RiverModel):
-        return _named(f"models.{name}", partial(LEARNERS["river"], _river_spec(model)))
+        return _named(f"models.{name}", partial(LEARNERS["river"], _river_spec(model), kept_bytes_max=river_bytes_max))
     if isinstance(model, CompiledModel):
         ((learner, params),) = model.root.items()
         return _named(f"models.{name}", _compiled_factory(name, learner, params))
@@ -199,9 +209,8 @@ def _river_spec(model: RiverModel) -> RiverSpec:
 
 
 def _compiled_factory(name: str, learner: str, params: Mapping[str, Any]) -> LearnerFactory:
-    known = [registered for registered in LEARNERS if registered != "river"]
-    if learner not in known:
-        names = ", ".join((AUTO_MODEL, *known, "river"))
+    if learner not in COMPILED_LEARNERS:
+        names = ", ".join((AUTO_MODEL, *COMPILED_LEARNERS, "river"))
         raise UsageError(f"settings: models.{name}.{learner} is not a learner; known here: {names}")
     accepted = inspect.signature(LEARNERS[learner]).parameters
     for param in params:
@@ -270,40 +279,6 @@ def limits_of(settings: Settings) -> WorkerLimits:
 def output_topics_of(settings: Settings) -> OutputTopics:
     """Give the names of the topics that are written."""
     return OutputTopics(events=settings.output.events_topic, dead_letters=settings.output.dead_letters_topic)
-
-
-STATE_TOPIC_SETTINGS: Final = {
-    "cleanup.policy": "compact",
-    # Two workers may write one snapshot's keys when a partition moves; the loser's must not remove the winner's soon.
-    "min.compaction.lag.ms": "600000",
-    # The open segment is never compacted: a smaller one frees space sooner and shortens a search for snapshots.
-    "segment.bytes": "67108864",
-}
-
-
-def planned_topics(
-    settings: Settings, *, partitions: int, replicas: int, existing: Mapping[str, int] | None = None
-) -> list[TopicPlan]:
-    """Give the topics that should exist: those that are read by name, and those that are written.
-
-    ``existing`` topics with their partition counts: snapshots need a partition for each of the widest input topic.
-    """
-    inputs = [TopicPlan(topic, partitions, replicas) for topic in settings.kafka.topics if not topic.startswith("^")]
-    outputs = [
-        TopicPlan(settings.output.events_topic, partitions, replicas),
-        TopicPlan(settings.output.dead_letters_topic, partitions, replicas),
-    ]
-    if not settings.state.enabled:
-        return inputs + outputs
-    widest = max((count for name, count in (existing or {}).items() if _is_read(settings, name)), default=partitions)
-    state = TopicPlan(settings.output.state_topic, max(widest, partitions), replicas, dict(STATE_TOPIC_SETTINGS))
-    return [*inputs, *outputs, state]
-
-
-def _is_read(settings: Settings, name: str) -> bool:
-    return any(
-        re.match(topic, name) is not None if topic.startswith("^") else topic == name for topic in settings.kafka.topics
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,30 +369,3 @@ def state_keeping(settings: Settings, connection: KafkaConnection) -> StateKeepi
         writing=ThreadPoolExecutor(1, "snapshot-writer"),
         reading=ThreadPoolExecutor(1, "snapshot-reader"),
     )
-
-
-WARM_UP_RECORDS: Final = 256
-"""Enough for every kernel to leave its warm-up and for an episode at the end."""
-
-
-def warm_up(settings: Settings) -> dict[str, float]:
-    """Run a tiny stream through every compiled learner, so that all kernels are cached; give the seconds."""
-    seconds: dict[str, float] = {}
-    for learner in LEARNERS:
-        if learner == "river":
-            continue
-        began_s = time.perf_counter()
-        models = {learner: CompiledModel({learner: {}})}
-        policies = (PolicySettings(name="warm-up", model=learner),)
-        only = settings.model_copy(update={"models": models, "policies": policies})
-        PipelineFactory(only, records="plain", keep_scores=True)(TopicPartition("warm-up", 0)).process(_tiny_stream())
-        seconds[learner] = time.perf_counter() - began_s
-    return seconds
-
-
-def _tiny_stream() -> RecordBatch:
-    """A saw-tooth with one step in it."""
-    values = [b'{"name":"warm-up","time":%d,"value":%d}' % (60 * row, row % 7) for row in range(WARM_UP_RECORDS)]
-    values[-20:-10] = [b'{"name":"warm-up","time":%d,"value":1000}' % (60 * row) for row in range(236, 246)]
-    offsets = np.arange(len(values), dtype=np.int64)
-    return RecordBatch("warm-up", 0, offsets, np.full(len(values), TIMESTAMP_UNKNOWN, dtype=np.int64), values)

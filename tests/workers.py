@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from detector.batches import BatchCounts, Event, Output, RecordBatch, Reject
+from detector.batches import BatchCounts, Event, LeftOut, Output, RecordBatch, Reject
 from detector.columns import Deferred
 from detector.io import MemoryBroker, MemorySink, MemorySnapshotStore, MemorySource, StoredRecord
 from detector.ports import TopicPartition
@@ -88,6 +88,9 @@ class CountingPipeline:
         self._seen = int(snapshot.columns["seen"][0])
         return snapshot.header.offset
 
+    def take_left_out(self) -> list[LeftOut]:
+        return []
+
     def process(self, batch: RecordBatch) -> Output:
         assert TopicPartition(batch.topic, batch.partition) == self._place
         events, rejects = [], []
@@ -155,6 +158,9 @@ class RecordingObserver(NullObserver):
 
     def replayed(self, partition: TopicPartition, records: int) -> None:
         self.facts.append(("replayed", partition, records))
+
+    def models_left_out(self, partition: TopicPartition, left_out: LeftOut) -> None:
+        self.facts.append(("models_left_out", partition, left_out))
 
     def state_lost(self, partition: TopicPartition, reason: str, records_lost: int) -> None:
         self.facts.append(("state_lost", partition, reason, records_lost))

@@ -19,6 +19,7 @@ from rich.live import Live
 from detector.batches import Output, RecordBatch
 from detector.commands.demo_board import Board
 from detector.commands.demo_feeds import WATER_SECONDS, Beat, host_beats, water_beats
+from detector.commands.warmup import warm_up
 from detector.errors import DetectorError
 from detector.io.embedded import EmbeddedBroker
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection
@@ -34,7 +35,7 @@ from detector.settings import (
     TelemetrySettings,
 )
 from detector.telemetry import configure_logs
-from detector.wiring import WorkerProcess, build_worker, connection_of, warm_up
+from detector.wiring import WorkerProcess, build_worker, connection_of
 
 INPUT_TOPIC: Final = "metrics"
 FRAMES_PER_S: Final = 10

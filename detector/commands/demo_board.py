@@ -20,6 +20,7 @@ EPISODES_SHOWN: Final = 12
 STREAM_MARGIN: Final = 42
 """Columns beside a stream's sparkline: name, last value, time."""
 STREAM_WIDTH_MIN: Final = 10
+DIRECTIONS: Final = {"up": "▲ up", "down": "▼ down", None: "… silent"}
 SEVERITY_STYLES: Final = {"warning": "yellow", "error": "dark_orange", "critical": "bold red"}
 
 
@@ -131,11 +132,11 @@ def _episode_row(anomaly: dict[str, Any]) -> list[RenderableType]:
     start, end = anomaly["window"]["start"], anomaly["ended_at"] or anomaly["window"]["end"]
     lasted = duration((_moment(end) - _moment(start)).total_seconds())
     is_open = anomaly["state"] != "closed"
-    peak = anomaly["peak"]
+    peak = anomaly["peak"] or dict.fromkeys(("observed", "expected", "deviation"))
     return [
         start[5:16].replace("T", " "),
         anomaly["series"]["metric"],
-        "▲ up" if anomaly["direction"] == "up" else "▼ down",
+        DIRECTIONS[anomaly["direction"]],
         short(peak["observed"]),
         short(peak["expected"]),
         short(peak["deviation"]),

@@ -257,6 +257,7 @@ def _print_summary(tally: Tally) -> None:
         *((f"rejected: {reason}", count) for reason, count in sorted(tally.rejects.items())),
         ("series", counts.series_created),
         ("series evicted", counts.series_evicted),
+        ("series expired", counts.series_expired),
         ("learner failures", counts.learner_failures),
         ("episodes opened", counts.opened),
         ("episodes closed", counts.closed),

@@ -7,9 +7,10 @@ from types import FrameType
 import structlog
 
 from detector import __version__
+from detector.commands.warmup import warm_up
 from detector.settings import Settings, config_hash
 from detector.telemetry import configure_logs
-from detector.wiring import WorkerProcess, build_worker, warm_up
+from detector.wiring import WorkerProcess, build_worker
 
 
 def run_worker(settings: Settings) -> None:

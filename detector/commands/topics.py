@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from detector.commands.planned import planned_topics
 from detector.errors import DetectorError, GateFailedError
 from detector.io.topics import BROKER_DEFAULT, TopicFinding, Topics
 from detector.settings import Settings
-from detector.wiring import connection_of, planned_topics
+from detector.wiring import connection_of
 
 
 def create_topics(settings: Settings, *, partitions: int, replicas: int) -> None:

@@ -15,6 +15,7 @@ from detector.encoders.encoder import ModelFacts, Provenance
 from detector.encoders.event import (
     Anomaly,
     AnomalyEvent,
+    EventDirection,
     EventType,
     Evidence,
     Impact,
@@ -22,12 +23,13 @@ from detector.encoders.event import (
     Peak,
     Quality,
     Series,
+    Silence,
     Source,
     Window,
     to_bytes,
 )
 from detector.encoders.topology import topology_of
-from detector.encoders.wording import reasons_for, rfc3339, summarise
+from detector.encoders.wording import is_silent, reasons_for, rfc3339, summarise
 from detector.errors import UsageError
 
 ANOMALY_SCHEMA_URI: Final = "urn:detector:schemas:anomaly.v1"
@@ -50,6 +52,12 @@ SEVERITIES: Final[dict[Severity, tuple[Literal["WARN", "ERROR", "FATAL"], Litera
     "warning": ("WARN", 13),
     "error": ("ERROR", 17),
     "critical": ("FATAL", 21),
+}
+
+DIRECTIONS: Final[dict[EpisodeKind, EventDirection | None]] = {
+    "metric.spike": "up",
+    "metric.dip": "down",
+    "metric.no_data": None,
 }
 
 
@@ -121,13 +129,14 @@ def anomaly_of(
         score=transition.score,
         deviation=transition.deviation,
         severity=transition.severity,
-        direction="up" if transition.kind == "metric.spike" else "down",
+        direction=DIRECTIONS[transition.kind],
         observed=transition.observed,
         expected=transition.expected,
         lower=transition.lower,
         upper=transition.upper,
         impact=impact_of(transition),
-        peak=peak_of(transition),
+        peak=None if transition.kind == "metric.no_data" else peak_of(transition),
+        silence=silence_of(transition) if is_silent(transition) else None,
         reasons=reasons_for(transition),
         evidence=Evidence(
             transition.recent_values.tolist(), [transition.lower, transition.upper], transition.samples_seen
@@ -184,6 +193,17 @@ def peak_of(transition: Transition) -> Peak:
         observed=transition.peak_observed,
         expected=transition.peak_expected,
         at=rfc3339(transition.peak_time_ms),
+    )
+
+
+def silence_of(transition: Transition) -> Silence:
+    """From the last sample before the silence to this transition."""
+    values = transition.recent_values
+    return Silence(
+        since=rfc3339(transition.last_sample_ms),
+        length_s=(transition.time_ms - transition.last_sample_ms) / 1000.0,
+        gap_s=transition.gap_ms / 1000.0,
+        last_value=float(values[-1]) if len(values) else math.nan,
     )
 
 

@@ -24,7 +24,7 @@ Count = Annotated[int, Meta(ge=0)]
 
 EventType = Literal["detector.anomaly.opened.v1", "detector.anomaly.updated.v1", "detector.anomaly.closed.v1"]
 EventDirection = Literal["up", "down"]
-ReasonCode = Literal["above_band", "below_band", "outside_band", "sustained", "novel"]
+ReasonCode = Literal["above_band", "below_band", "outside_band", "sustained", "novel", "silent"]
 
 
 class Series(Struct, frozen=True):
@@ -49,7 +49,9 @@ class Topology(Struct, frozen=True):
 class Window(Struct, frozen=True):
     """The stretch of the series that the episode covers so far."""
 
-    start: Annotated[Time, Meta(description="Time of the first anomalous sample.")]
+    start: Annotated[
+        Time, Meta(description="Time of the first anomalous sample, or of the last one before the silence.")
+    ]
     end: Annotated[Time, Meta(description="Time of this transition.")]
     points: Annotated[Count, Meta(description="Scored samples from start to end.")]
     anomalous_points: Annotated[Count, Meta(description="How many of them were anomalous.")]
@@ -71,6 +73,15 @@ class Peak(Struct, frozen=True):
     observed: Annotated[float | None, Meta(description="Its value.")]
     expected: Annotated[float | None, Meta(description="What was expected then.")]
     at: Annotated[Time, Meta(description="Its time.")]
+
+
+class Silence(Struct, frozen=True):
+    """For how long the series has sent nothing, or had sent nothing when it began again."""
+
+    since: Annotated[Time, Meta(description="Time of the last sample before the silence.")]
+    length_s: Annotated[float, Meta(description="From then to this transition, in seconds.")]
+    gap_s: Annotated[float | None, Meta(description="Longest usual time between two samples, in seconds.")]
+    last_value: Annotated[float | None, Meta(description="Value of the last sample before the silence.")]
 
 
 class Reason(Struct, frozen=True):
@@ -134,31 +145,48 @@ class Anomaly(Struct, frozen=True):
     series: Annotated[Series, Meta(description="The series.")]
     topology: Annotated[Topology, Meta(description="Where the series belongs.")]
     window: Annotated[Window, Meta(description="The stretch that the episode covers so far.")]
-    started_at: Annotated[Time, Meta(description="Time of the first anomalous sample.")]
-    detected_at: Annotated[Time, Meta(description="Time of the sample with which the episode opened.")]
-    ended_at: Annotated[Time | None, Meta(description="Time of the last anomalous sample, once closed.")]
+    started_at: Annotated[
+        Time, Meta(description="Time of the first anomalous sample, or of the last one before the silence.")
+    ]
+    detected_at: Annotated[
+        Time, Meta(description="Time of the sample, or for silence of the watermark, with which the episode opened.")
+    ]
+    ended_at: Annotated[
+        Time | None,
+        Meta(
+            description="Once closed, time of the last anomalous sample, of the last sample before the series fell "
+            "silent, or of the first one after the silence."
+        ),
+    ]
     end_reason: Annotated[
-        EndReason | None, Meta(description="Why it closed: recovered, or evicted when the series left memory.")
+        EndReason | None,
+        Meta(
+            description="Why it closed: recovered; silent, when the series sends nothing any more; resumed, when it "
+            "sends again; expired, when it was forgotten for its silence; evicted, when it was to make room for others."
+        ),
     ]
     score: Annotated[
         float | None, Meta(description="Score of this sample, 0 to 100; 50 is the edge of the normal band.")
     ]
     deviation: Annotated[float | None, Meta(description="Deviation of this sample; 1 is the edge of the normal band.")]
-    severity: Annotated[Severity, Meta(description="Severity by the score of the peak.")]
-    direction: Annotated[EventDirection, Meta(description="Up for a spike, down for a dip.")]
-    observed: Annotated[float | None, Meta(description="Value of this sample.")]
+    severity: Annotated[Severity, Meta(description="Severity by the score of the peak; of silence by the policy.")]
+    direction: Annotated[EventDirection | None, Meta(description="Up for a spike, down for a dip; silence has none.")]
+    observed: Annotated[float | None, Meta(description="Value of this sample; null where there is none.")]
     expected: Annotated[float | None, Meta(description="What the learner expected.")]
     lower: Annotated[float | None, Meta(description="Lower edge of the normal band.")]
     upper: Annotated[float | None, Meta(description="Upper edge of the normal band.")]
     impact: Annotated[Impact, Meta(description="Distance of this sample from the expected value.")]
-    peak: Annotated[Peak, Meta(description="The worst sample so far.")]
+    peak: Annotated[Peak | None, Meta(description="The worst sample so far; null where the episode is about silence.")]
+    silence: Annotated[Silence | None, Meta(description="The silence, where this transition is about one.")]
     reasons: Annotated[list[Reason], Meta(description="Why this is an episode, the heaviest first.", min_length=1)]
     evidence: Annotated[Evidence, Meta(description="What the learner saw.")]
     model: Annotated[Model, Meta(description="What scored the sample.")]
     quality: Annotated[Quality, Meta(description="What to keep in mind.")]
     flapping: Annotated[bool, Meta(description="The episode swings between normal and anomalous.")]
     policy: Annotated[str, Meta(description="Name of the policy that judged the series.")]
-    provenance: Annotated[Source, Meta(description="The record that caused this transition.")]
+    provenance: Annotated[
+        Source, Meta(description="The record that caused this transition; for silence, one of another series mostly.")
+    ]
 
 
 class AnomalyEvent(Struct, frozen=True):

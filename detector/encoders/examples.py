@@ -43,6 +43,8 @@ OPENED: Final = Transition(
     points=3,
     anomalous_points=3,
     interval_ms=60_000.0,
+    gap_ms=61_000.0,
+    last_sample_ms=STARTED_MS + 2 * MINUTE_MS,
     observed=1.84,
     expected=0.31,
     lower=0.18,
@@ -66,6 +68,7 @@ UPDATED: Final = replace(
     state="updated",
     sequence=2,
     time_ms=STARTED_MS + 4 * MINUTE_MS,
+    last_sample_ms=STARTED_MS + 4 * MINUTE_MS,
     points=5,
     anomalous_points=5,
     observed=5.25,
@@ -84,6 +87,7 @@ CLOSED: Final = replace(
     state="closed",
     sequence=3,
     time_ms=STARTED_MS + 18 * MINUTE_MS,
+    last_sample_ms=STARTED_MS + 18 * MINUTE_MS,
     ended_ms=STARTED_MS + 9 * MINUTE_MS,
     points=19,
     anomalous_points=10,
@@ -93,6 +97,40 @@ CLOSED: Final = replace(
     end_reason="recovered",
     recent_values=np.array([0.9, 0.32, 0.3, 0.31, 0.29, 0.33, 0.3, 0.31, 0.32, 0.33]),
     samples_seen=40_337,
+)
+
+NAN: Final = float("nan")
+NO_DATA: Final = replace(
+    OPENED,
+    kind="metric.no_data",
+    time_ms=STARTED_MS + 30 * MINUTE_MS,
+    started_ms=STARTED_MS + 24 * MINUTE_MS,
+    detected_ms=STARTED_MS + 30 * MINUTE_MS,
+    last_sample_ms=STARTED_MS + 24 * MINUTE_MS,
+    points=0,
+    anomalous_points=0,
+    observed=NAN,
+    expected=NAN,
+    lower=NAN,
+    upper=NAN,
+    score=NAN,
+    deviation=NAN,
+    peak_score=NAN,
+    peak_deviation=NAN,
+    peak_observed=NAN,
+    peak_expected=NAN,
+    peak_time_ms=STARTED_MS + 24 * MINUTE_MS,
+    recent_values=np.array([0.3, 0.31, 0.29, 0.33, 0.3, 0.31, 0.32, 0.31]),
+    samples_seen=40_343,
+)
+RESUMED: Final = replace(
+    NO_DATA,
+    state="closed",
+    sequence=2,
+    time_ms=STARTED_MS + 49 * MINUTE_MS,
+    ended_ms=STARTED_MS + 49 * MINUTE_MS,
+    observed=0.3,
+    end_reason="resumed",
 )
 
 SINGLE: Final = {
@@ -123,13 +161,19 @@ RECORDS: Final[dict[str, Any]] = {
 
 
 def example_texts() -> dict[str, str]:
-    """File name to JSON text, for the three states of an episode, the layouts of a metric record and a dead letter."""
+    """File name to JSON text: the states of an episode and of a silence, layouts of a metric record, a dead letter."""
     encoder = CloudEventsEncoder("/detector/prod-eu")
     texts: dict[str, str] = {}
-    for minute, transition in ((2, OPENED), (4, UPDATED), (18, CLOSED)):
+    for name, minute, transition in (
+        ("opened", 2, OPENED),
+        ("updated", 4, UPDATED),
+        ("closed", 18, CLOSED),
+        ("no_data", 30, NO_DATA),
+        ("resumed", 49, RESUMED),
+    ):
         provenance = Provenance("metrics", 3, 9_918_229 + minute, transition.time_ms + 1_204)
         event = encoder.encode(transition, IDENTITY, "default", MODEL, provenance)
-        texts[f"anomaly.{transition.state}.json"] = pretty(event.value)
+        texts[f"anomaly.{name}.json"] = pretty(event.value)
     for name, record in RECORDS.items():
         texts[f"{name}.json"] = pretty(msgspec.json.encode(record))
     return texts

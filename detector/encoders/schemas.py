@@ -37,6 +37,7 @@ LABELS: Final = {
 
 
 TOPIC: Final = {"topic": {"description": "Its name."}}
+ANOMALIES: Final = ("opened", "updated", "closed", "no_data", "resumed")
 PREFIX: Final = {"prefix": {"description": "Prefix of the topics that the detector writes.", "default": "detector"}}
 
 
@@ -159,7 +160,7 @@ def _messages(examples: Mapping[str, str]) -> dict[str, Any]:
             "contentType": "application/cloudevents+json",
             "payload": {"$ref": "./anomaly.v1.json"},
             "bindings": {"kafka": {"key": key, "bindingVersion": "0.5.0"}},
-            "examples": [_example(examples, f"anomaly.{state}") for state in ("opened", "updated", "closed")],
+            "examples": [_example(examples, f"anomaly.{state}") for state in ANOMALIES],
         },
         "dead_letter": {
             "title": "Dead letter",

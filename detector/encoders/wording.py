@@ -75,6 +75,8 @@ def summarise(transition: Transition, identity: SeriesIdentity, topology: Topolo
     """The transition as one sentence for the person on call: how bad, what is normal, since when."""
     subject = subject_of(identity, topology)
     unit = f" {identity.unit}" if identity.unit else ""
+    if transition.kind == "metric.no_data":
+        return f"{subject} {_absence(transition, unit)}"
     share = f"{transition.anomalous_points} of {transition.points} points anomalous"
     started = _moment(transition.started_ms)
     if transition.state == "closed":
@@ -98,8 +100,37 @@ def is_outside(transition: Transition) -> bool:
     )
 
 
+def is_silent(transition: Transition) -> bool:
+    """Whether the transition is about a silence, or came of one."""
+    return transition.kind == "metric.no_data" or transition.end_reason in {"silent", "expired"}
+
+
+def _absence(transition: Transition, unit: str) -> str:
+    lasted = duration(transition.time_ms - transition.last_sample_ms)
+    before = f"{_last_value(transition, unit)} at {_moment(transition.last_sample_ms)}"
+    usual = f"usually at most {duration(_rounded(transition.gap_ms))} apart"
+    if transition.state != "closed":
+        return f"has sent nothing for {lasted} ({usual}), {before}"
+    if transition.end_reason == "resumed":
+        return f"sends again: {number(transition.observed)}{unit} after {lasted} without data; {before}"
+    return f"had not sent again when the detector stopped following it; {before}"
+
+
+def _last_value(transition: Transition, unit: str) -> str:
+    values = transition.recent_values
+    return f"last value {number(float(values[-1]))}{unit}" if len(values) else "no last value"
+
+
+def _rounded(length_ms: float) -> int:
+    return round(length_ms) if math.isfinite(length_ms) else 0
+
+
 def _ending(transition: Transition, unit: str) -> str:
     assert transition.ended_ms is not None, "a closed episode has an end"
+    if is_silent(transition):
+        silent = duration(transition.time_ms - transition.last_sample_ms)
+        end = "fell silent" if transition.end_reason == "silent" else "was forgotten"
+        return f"had not recovered when it {end} ({_last_value(transition, unit)}, nothing for {silent})"
     observed = f"{number(transition.observed)}{unit}"
     if transition.end_reason == "evicted":
         return f"had not recovered when the detector stopped following it (last value {observed})"
@@ -136,8 +167,11 @@ def reasons_for(transition: Transition) -> list[Reason]:
 
     Each strength lies between 0 and 1: d / (1 + d) of the peak's deviation d, the share of points, and n / (1 + n) of
     the novelty n, where the learner has one. Weights are strengths divided by their sum, in four digits; the heaviest
-    takes what rounding leaves, so that they sum to 1.
+    takes what rounding leaves, so that they sum to 1. Silence is a reason by itself.
     """
+    if transition.kind == "metric.no_data":
+        text = f"no sample for {duration(transition.time_ms - transition.last_sample_ms)}"
+        return [Reason("silent", 1.0, f"{text}; usually at most {duration(_rounded(transition.gap_ms))} apart")]
     strengths: list[tuple[float, ReasonCode, str]] = [
         (_saturate(transition.peak_deviation), _band_code(transition), _band_text(transition)),
         (

@@ -1,12 +1,13 @@
 """Scores become episodes: opened, updated, closed.
 
 One compiled state machine per series and direction, under the policy that fits the series best. Event time only; a
-series depends on its own rows in order and on nothing else. Python objects exist only for the few transitions.
+series depends on its own rows in order and, where it is silent, on the watermark. Python objects exist only for the few
+transitions.
 """
 
 from detector.episodes.judge import EpisodeJudge
 from detector.episodes.matchers import Matcher, MatchOperator, parse_matchers
-from detector.episodes.policies import DEFAULT_POLICY, Direction, Policy, PolicyBook
+from detector.episodes.policies import DEFAULT_POLICY, Direction, NoData, Policy, PolicyBook
 
 __all__ = [
     "DEFAULT_POLICY",
@@ -14,6 +15,7 @@ __all__ = [
     "EpisodeJudge",
     "MatchOperator",
     "Matcher",
+    "NoData",
     "Policy",
     "PolicyBook",
     "parse_matchers",

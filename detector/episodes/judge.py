@@ -1,58 +1,72 @@
 """Scores in, transitions out: the episode state of one partition."""
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import (
+    WATERMARK_NONE,
     EndReason,
     EpisodeKind,
     FloatArray,
     IntArray,
     ScoreColumns,
-    Severity,
     Transition,
     TransitionState,
 )
-from detector.columns import Columns, Deferred, fields_of, gathered, rows_of, scattered
-from detector.episodes.kernel import emit, judge_rows
-from detector.episodes.policies import Policy
+from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields, taken
+from detector.episodes.kernel import judge_rows
+from detector.episodes.outputs import emit, emit_no_data
+from detector.episodes.policies import SEVERITIES, Policy
 from detector.episodes.records import (
+    CHANGES_MAX,
+    CLOCK_DTYPE,
     CLOSED,
+    EVICTED,
+    EXPIRED,
     LANES,
+    LATER_FIELDS,
+    NEVER_MS,
+    NO_DATA,
     OPENED,
     OUTPUT_DTYPE,
     POLICY_DTYPE,
     RECENT_VALUES,
+    RECOVERED,
+    RESUMED,
+    SILENT,
     UPDATED,
     blank_series,
     low_bits,
 )
+from detector.episodes.timers import due_slots, fire
 from detector.errors import SnapshotRefusedError
 
 OUTPUT_ROWS: Final = 1024
 """Transitions per call of the kernel: about 300 KiB of buffer, and far more than a calm batch needs."""
 
-KINDS: Final[tuple[EpisodeKind, EpisodeKind]] = ("metric.spike", "metric.dip")
-SEVERITIES: Final[tuple[Severity, Severity, Severity]] = ("warning", "error", "critical")
-STATES: Final[dict[int, TransitionState]] = {OPENED: "opened", UPDATED: "updated", CLOSED: "closed"}
+TIMER_INTERVAL_MS: Final = 60_000
 
+KINDS: Final[tuple[EpisodeKind, EpisodeKind, EpisodeKind]] = ("metric.spike", "metric.dip", "metric.no_data")
+STATES: Final[dict[int, TransitionState]] = {OPENED: "opened", UPDATED: "updated", CLOSED: "closed"}
+END_REASONS: Final[dict[int, EndReason]] = {
+    RECOVERED: "recovered",
+    SILENT: "silent",
+    RESUMED: "resumed",
+    EXPIRED: "expired",
+    EVICTED: "evicted",
+}
+LEAVING: Final[dict[Literal["evicted", "expired"], int]] = {"evicted": EVICTED, "expired": EXPIRED}
 
 Numbers = tuple[float, float, float, float, float, float]
 """Score, deviation, novelty, expected, lower and upper of one row."""
 
 
-class _Place(NamedTuple):
-    """Where and when a transition happened."""
-
-    row: int
-    slot: int
-    time_ms: int
-    observed: float
+def _nothing(_slots: IntArray) -> None:
+    """Nobody wants to know."""
 
 
 class EpisodeJudge:
@@ -60,34 +74,64 @@ class EpisodeJudge:
 
     One record per slot (:data:`~detector.episodes.records.SERIES_DTYPE`); Python objects exist only for transitions. A
     series never has two open episodes of one kind, and nothing closes that was not opened.
+
+    The judge keeps the partition's watermark, the largest time of the rows it was given. Timers fire at the multiples
+    of ``timer_interval_ms`` that the watermark reaches, before the row that reaches one, and once however many it
+    reaches.
     """
 
-    def __init__(self, policies: Sequence[Policy], *, output_rows: int = OUTPUT_ROWS) -> None:
+    def __init__(
+        self,
+        policies: Sequence[Policy],
+        *,
+        timer_interval_ms: int = TIMER_INTERVAL_MS,
+        output_rows: int = OUTPUT_ROWS,
+    ) -> None:
         assert policies, "a policy book always has a default"
-        assert output_rows >= LANES, "one row can change both lanes"
+        assert output_rows >= CHANGES_MAX, "one row can change both lanes and end a silence"
+        assert timer_interval_ms > 0
+        self.timer_interval_ms: Final = timer_interval_ms
         self._policies = policy_rows(policies)
+        self._excusing = any(policy.no_data is not None for policy in policies)
+        self._clock = np.zeros(1, CLOCK_DTYPE)
+        self._set_clock(WATERMARK_NONE)
         self._state = blank_series(0)
         self._blank = blank_series(1)
         self._outputs = np.zeros(output_rows, OUTPUT_DTYPE)
         self._open_count = 0
 
+    @property
+    def watermark_ms(self) -> int:
+        """Largest time of a row so far, or ``WATERMARK_NONE``."""
+        return int(self._clock["watermark_ms"][0])
+
     def reserve(self, capacity: int) -> None:
         """Make room for the slots 0 to ``capacity`` - 1; only grows, and keeps what is there."""
-        missing = capacity - len(self._state)
-        if missing > 0:
-            self._state = np.concatenate([self._state, blank_series(missing)])
+        if capacity > len(self._state):
+            self._state = grown(self._state, capacity, self._blank)
 
     def open_slot(self, slot: int, policy_index: int) -> None:
         """Begin a new series in ``slot``, judged by the policy at ``policy_index``."""
         assert 0 <= policy_index < len(self._policies)
         assert not self._state["open"][slot].any(), "evict a series before its slot is used again"
+        assert not self._state["no_data"][slot], "evict a series before its slot is used again"
         self._state[slot] = self._blank[0]
         self._state["policy"][slot] = policy_index
 
     def judge(
-        self, rows: IntArray, slots: IntArray, times_ms: IntArray, values: FloatArray, scores: ScoreColumns
+        self,
+        rows: IntArray,
+        slots: IntArray,
+        times_ms: IntArray,
+        values: FloatArray,
+        scores: ScoreColumns,
+        before_timers: Callable[[IntArray], None] = _nothing,
     ) -> list[Transition]:
-        """Judge equally long columns of accepted samples in row order; ``rows`` int64[m] end up in transitions."""
+        """Judge equally long columns of accepted samples in row order; ``rows`` int64[m] end up in transitions.
+
+        What timers did carries the row that made the watermark reach their grid point, and that point's time.
+        ``before_timers`` is told the slots that timers are about to change, which need not be among ``slots``.
+        """
         assert len(rows) == len(slots) == len(times_ms) == len(values) == len(scores)
         transitions: list[Transition] = []
         position = 0
@@ -102,46 +146,86 @@ class EpisodeJudge:
                 scores.deviation,
                 scores.expected,
                 position,
+                self._clock[0],
+                self.timer_interval_ms,
+                self._excusing,
                 self._outputs,
             )
             for output in self._outputs[:filled]:
                 at = int(output["position"])
-                place = _Place(int(rows[at]), int(slots[at]), int(times_ms[at]), float(values[at]))
-                transitions.append(self._transition(output, place, row_numbers(scores, at), "recovered"))
+                numbers = NO_NUMBERS if output["lane"] == NO_DATA else row_numbers(scores, at)
+                transitions.append(self._transition(output, int(rows[at]), float(values[at]), numbers))
+            if position < len(slots) and times_ms[position] >= self._clock["next_ms"][0]:
+                transitions += self._fire(int(rows[position]), int(times_ms[position]), before_timers)
         self._count(transitions)
         return transitions
 
-    def evict(self, slots: IntArray, row: int, time_ms: int) -> list[Transition]:
-        """Close what is open in ``slots`` with the reason ``evicted``, then forget these series.
+    def _fire(self, row: int, time_ms: int, before_timers: Callable[[IntArray], None]) -> list[Transition]:
+        """Let timers fire at the grid point that ``row`` reaches, and set the clock to the one after."""
+        point_ms = time_ms - time_ms % self.timer_interval_ms
+        skipped_ms = time_ms - self.watermark_ms
+        if skipped_ms <= self.timer_interval_ms:
+            skipped_ms = 0
+        found = np.empty(len(self._state), np.int64)
+        count, due_ms = due_slots(self._state, self._policies, point_ms, skipped_ms, found)
+        found = found[:count]
+        before_timers(found)
+        transitions: list[Transition] = []
+        index = 0
+        while index < count:
+            index, filled, earliest_ms = fire(
+                self._state, self._policies, found, index, point_ms, skipped_ms, self._outputs
+            )
+            due_ms = min(due_ms, earliest_ms)
+            transitions.extend(self._transition(output, row, math.nan, NO_NUMBERS) for output in self._outputs[:filled])
+        self._clock["next_ms"] = point_ms + self.timer_interval_ms
+        self._clock["due_ms"] = due_ms
+        return transitions
 
-        The transitions carry ``row`` and ``time_ms`` of whatever made the series leave, the last value of the series,
-        and no score: there is no sample behind them.
+    def evict(
+        self, slots: IntArray, row: int, time_ms: int, reason: Literal["evicted", "expired"] = "evicted"
+    ) -> list[Transition]:
+        """Close what is open in ``slots`` for this reason, then forget these series.
+
+        The transitions carry ``row`` and ``time_ms`` of whatever made the series leave, the last value of the series if
+        it was evicted, and no score: there is no sample behind them.
         """
         transitions: list[Transition] = []
+        output, code = self._outputs[0], LEAVING[reason]
         for slot in (int(slot) for slot in slots):
             series = self._state[slot]
             for lane in range(LANES):
                 if not series["open"][lane]:
                     continue
-                output = self._outputs[0]
-                emit(output, series, lane, CLOSED, 0, time_ms)
-                place = _Place(row, slot, time_ms, float(recent_values(output)[-1]))
-                transitions.append(self._transition(output, place, NO_NUMBERS, "evicted"))
+                emit(output, series, lane, CLOSED, code, 0, slot, time_ms)
+                observed = float(recent_values(output)[-1])
+                if reason == "expired":
+                    output["ended_ms"], observed = series["last_ms"], math.nan
+                transitions.append(self._transition(output, row, observed, NO_NUMBERS))
+            if series["no_data"]:
+                level = int(self._policies["no_data_level"][series["policy"]])
+                emit_no_data(output, series, level, CLOSED, code, 0, slot, time_ms)
+                transitions.append(self._transition(output, row, math.nan, NO_NUMBERS))
             self._state[slot] = self._blank[0]
         self._count(transitions)
         return transitions
 
-    def columns(self, slots: IntArray) -> Deferred:
-        """A copy of the state of these slots, one column per field."""
-        return partial(fields_of, gathered(self._state, slots))
+    def begin_copy(self, slots: IntArray) -> PartialCopy:
+        """Begin a copy of the state of these slots, one column per field."""
+        return RecordsCopy(lambda: self._state, slots)
 
-    def restore(self, slots: IntArray, columns: Columns) -> None:
-        """Take what :meth:`columns` gave in a new judge with these slots reserved; raises ``SnapshotRefusedError``."""
-        rows = rows_of(columns, self._state.dtype, len(slots))
-        if not np.isin(rows["policy"], np.arange(len(self._policies))).all():
+    def restore(self, slots: IntArray, columns: Columns, watermark_ms: int) -> None:
+        """Take a copy's columns in a new judge with these slots reserved; raises ``SnapshotRefusedError``.
+
+        Snapshots from before timers lack some fields: those series learn their pauses anew.
+        """
+        policy = taken(columns, "policy", self._state["policy"].dtype, slots.shape)
+        if not np.isin(policy, np.arange(len(self._policies))).all():
             raise SnapshotRefusedError("the snapshot names a policy that these settings do not have")
-        scattered(self._state, slots, rows)
-        self._open_count = int(rows["open"].sum())
+        put_fields(self._state, slots, columns, LATER_FIELDS)
+        rows = self._state[slots]
+        self._open_count = int(rows["open"].sum()) + int(rows["no_data"].sum())
+        self._set_clock(watermark_ms)
 
     def open_count(self) -> int:
         """Number of open episodes."""
@@ -155,26 +239,35 @@ class EpisodeJudge:
         for transition in transitions:
             self._open_count += (transition.state == "opened") - (transition.state == "closed")
 
-    def _transition(self, output: np.void, place: "_Place", numbers: Numbers, end_reason: EndReason) -> Transition:
+    def _set_clock(self, watermark_ms: int) -> None:
+        """Go on from this watermark, of whose grid point all timers have fired."""
+        self._clock["watermark_ms"] = watermark_ms
+        self._clock["next_ms"] = watermark_ms - watermark_ms % self.timer_interval_ms + self.timer_interval_ms
+        self._clock["due_ms"] = NEVER_MS
+
+    def _transition(self, output: np.void, row: int, observed: float, numbers: Numbers) -> Transition:
         score, deviation, novelty, expected, lower, upper = numbers
         state = STATES[int(output["state"])]
         closed = state == "closed"
+        slot = int(output["slot"])
         return Transition(
-            row=place.row,
-            slot=place.slot,
-            policy=int(self._state["policy"][place.slot]),
+            row=row,
+            slot=slot,
+            policy=int(self._state["policy"][slot]),
             state=state,
             kind=KINDS[int(output["lane"])],
             sequence=int(output["sequence"]),
             episode_number=int(output["episode"]),
-            time_ms=place.time_ms,
+            time_ms=int(output["time_ms"]),
             started_ms=int(output["started_ms"]),
             detected_ms=int(output["detected_ms"]),
-            ended_ms=int(output["anomalous_last_ms"]) if closed else None,
+            ended_ms=int(output["ended_ms"]) if closed else None,
             points=int(output["points"]),
             anomalous_points=int(output["anomalous_points"]),
             interval_ms=float(output["interval_ms"]),
-            observed=place.observed,
+            gap_ms=float(output["gap_ms"]),
+            last_sample_ms=int(output["last_ms"]),
+            observed=observed,
             expected=expected,
             lower=lower,
             upper=upper,
@@ -188,7 +281,7 @@ class EpisodeJudge:
             peak_time_ms=int(output["peak_ms"]),
             severity=SEVERITIES[int(output["level"])],
             flapping=bool(output["flapping"]),
-            end_reason=end_reason if closed else None,
+            end_reason=END_REASONS[int(output["reason"])] if closed else None,
             recent_values=recent_values(output).copy(),
             samples_seen=int(output["seen"]),
         )
@@ -233,4 +326,9 @@ def policy_rows(policies: Sequence[Policy]) -> NDArray[np.void]:
         row["update_interval_ms"] = round(policy.update_interval_s * 1000)
         row["error_score"] = policy.severity_error_score
         row["critical_score"] = policy.severity_critical_score
+        row["silence_close_ms"] = round(policy.silence_close_s * 1000)
+        if policy.no_data is not None:
+            row["no_data_intervals"] = policy.no_data.intervals
+            row["no_data_min_ms"] = round(policy.no_data.min_s * 1000)
+            row["no_data_level"] = SEVERITIES.index(policy.no_data.severity)
     return rows

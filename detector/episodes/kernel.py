@@ -8,9 +8,9 @@
                                         │  ▲                             (event time)
                                         └──┘ updated: interval, severity rises, flapping starts
 
-Laws: a close follows an open; one lane has at most one open episode; a series depends on its own rows only. Rows
-without a score (warm-up) enter no history. All state is in the arrays, so any cut of the rows into calls gives the same
-bits.
+Laws: a close follows an open; one lane has at most one open episode; a series depends on its own rows and, by its
+timers, on the watermark. Rows without a score (warm-up) enter no history. All state is in the arrays, so any cut of the
+rows into calls gives the same bits.
 """
 
 import math
@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray
 from detector.compiled import compiled
+from detector.episodes.outputs import emit, emit_no_data
 from detector.episodes.records import (
+    CHANGES_MAX,
     CLOSED,
     DOWN,
     LANES,
@@ -31,9 +33,12 @@ from detector.episodes.records import (
     OPEN_WINDOW_MAX,
     OPENED,
     RECENT_VALUES,
+    RECOVERED,
+    RESUMED,
     UP,
     UPDATED,
 )
+from detector.episodes.silence import is_due, learn_gap, note_deadline
 
 ZERO: Final = np.uint64(0)
 ONE: Final = np.uint64(1)
@@ -109,6 +114,7 @@ def observe(series: np.void, time_ms: int, value: float) -> None:
             series["interval_ms"] = interval
         else:
             series["interval_ms"] = mean + INTERVAL_RATE * (min(interval, INTERVAL_GROWTH_MAX * mean) - mean)
+        learn_gap(series, interval)
     series["last_ms"] = time_ms
 
 
@@ -241,37 +247,6 @@ def follow(
 
 
 @compiled
-def emit(output: np.void, series: np.void, lane: int, state: int, position: int, time_ms: int) -> None:
-    """Count one transition of the lane and write its numbers down."""
-    sequence = int(series["sequence"][lane]) + 1
-    series["sequence"][lane] = sequence
-    series["emitted_ms"][lane] = time_ms
-    output["position"] = position
-    output["lane"] = lane
-    output["state"] = state
-    output["sequence"] = sequence
-    output["episode"] = series["episode"][lane]
-    output["level"] = series["level"][lane]
-    output["flapping"] = series["flapping"][lane]
-    output["started_ms"] = series["started_ms"][lane]
-    output["detected_ms"] = series["detected_ms"][lane]
-    output["anomalous_last_ms"] = series["anomalous_last_ms"][lane]
-    output["points"] = series["points"][lane]
-    output["anomalous_points"] = series["anomalous_points"][lane]
-    output["interval_ms"] = series["interval_ms"]
-    output["peak_score"] = series["peak_score"][lane]
-    output["peak_deviation"] = series["peak_deviation"][lane]
-    output["peak_observed"] = series["peak_observed"][lane]
-    output["peak_expected"] = series["peak_expected"][lane]
-    output["peak_ms"] = series["peak_ms"][lane]
-    seen = int(series["seen"])
-    output["seen"] = seen
-    count = min(seen, RECENT_VALUES)
-    for index in range(count):
-        output["recent"][index] = series["values"][(seen - count + index) % RECENT_VALUES]
-
-
-@compiled
 def step_lane(
     series: np.void,
     lane: int,
@@ -304,27 +279,38 @@ def judge_rows(
     deviations: FloatArray,
     expecteds: FloatArray,
     start: int,
+    clock: np.void,
+    grid_ms: int,
+    excusing: bool,  # noqa: FBT001 - a kernel's flag
     outputs: NDArray[np.void],
 ) -> tuple[int, int]:
-    """Judge the rows from ``start`` in order, writing transitions to ``outputs``.
+    """Judge the rows from ``start`` in order, writing transitions to ``outputs`` and moving ``clock`` on.
 
-    Returns the position of the first row not judged and the number of transitions written. The caller drains
-    ``outputs`` and calls again until every row is judged.
+    Returns the position of the first row not judged and the number of transitions written. That row has no room in
+    ``outputs``, which the caller drains; or it reaches a grid point and timers may be due, which the caller lets fire.
     """
     filled = 0
     for position in range(start, len(slots)):
-        if filled + LANES > len(outputs):
+        if filled + CHANGES_MAX > len(outputs):
             return position, filled
-        series = state[slots[position]]
         time_ms = int(times_ms[position])
+        if is_due(clock, time_ms, grid_ms, excusing):
+            return position, filled
+        clock["watermark_ms"] = max(int(clock["watermark_ms"]), time_ms)
+        series = state[slots[position]]
+        policy = policies[series["policy"]]
+        if series["no_data"] != 0:
+            level = int(policy["no_data_level"])
+            emit_no_data(outputs[filled], series, level, CLOSED, RESUMED, position, slots[position], time_ms)
+            filled += 1
         observed = float(values[position])
         observe(series, time_ms, observed)
+        note_deadline(clock, series, policy)
         score = float(scores[position])
         if math.isnan(score):
             continue
         scored = int(series["scored"]) + 1
         series["scored"] = scored
-        policy = policies[series["policy"]]
         deviation = float(deviations[position])
         expected = float(expecteds[position])
         hit = anomalous_lane(observed, score, deviation, expected, policy)
@@ -333,6 +319,7 @@ def judge_rows(
         for lane in range(LANES):
             change = step_lane(series, lane, policy, time_ms, lane == hit, observed, score, deviation, expected)
             if change != NOTHING:
-                emit(outputs[filled], series, lane, change, position, time_ms)
+                emit(outputs[filled], series, lane, change, RECOVERED, position, slots[position], time_ms)
                 filled += 1
+                note_deadline(clock, series, policy)
     return len(slots), filled

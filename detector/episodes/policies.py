@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Final, Literal
 
-from detector.batches import SeriesIdentity
+from detector.batches import SeriesIdentity, Severity
 from detector.episodes.matchers import Matcher
 from detector.episodes.records import HISTORY_ROWS, OPEN_WINDOW_MAX
 from detector.errors import UsageError
@@ -13,8 +13,22 @@ from detector.errors import UsageError
 Direction = Literal["up", "down", "both"]
 DIRECTIONS: Final[tuple[Direction, ...]] = ("up", "down", "both")
 
+SEVERITIES: Final[tuple[Severity, Severity, Severity]] = ("warning", "error", "critical")
+
 DURATION_MAX_S: Final = 366 * 86_400.0
 """A year; anything longer is a mistake in units."""
+
+INTERVALS_MAX: Final = 10_000.0
+"""More missing samples than this are a mistake in units, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """When silence is an episode of the kind ``metric.no_data``: see :class:`Policy`, which checks it."""
+
+    intervals: float = 5.0
+    min_s: float = 300.0
+    severity: Severity = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +48,10 @@ class Policy:
     ``flap_crossings`` changes between normal and anomalous within ``flap_window`` rows make an open episode flapping;
     it then closes only when fewer than half as many are left. Six changes with eight rows between them span 42 rows, so
     the window is 48. Windows count rows with a score, not time.
+
+    An open episode closes when its series has had no sample for ``silence_close_s``, nor for three of its longest usual
+    pauses; 0 means never. An hour, because a page that nobody can close is worse than one that comes again. ``no_data``
+    opens an episode when a series has had no sample for ``intervals`` of its longest usual pauses, nor for ``min_s``.
 
     Severity follows the score of the peak. With the learners' scale of 100 d / (1 + d) for a deviation d, 75 is three
     times the distance to the band's edge and 90 is nine times.
@@ -58,6 +76,8 @@ class Policy:
     update_interval_s: float = 300.0
     severity_error_score: float = 75.0
     severity_critical_score: float = 90.0
+    silence_close_s: float = 3600.0
+    no_data: NoData | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -68,7 +88,7 @@ class Policy:
             raise self._fault("deviation_min", self.deviation_min, "a number above 0")
         for field in ("abs_min", "rel_min", "volume_min"):
             self._check_range(field, 0.0, math.inf)
-        for field in ("cooldown_s", "update_interval_s"):
+        for field in ("cooldown_s", "update_interval_s", "silence_close_s"):
             self._check_range(field, 0.0, DURATION_MAX_S)
         self._check_range("open_window", 1, OPEN_WINDOW_MAX)
         self._check_range("open_points", 1, self.open_window)
@@ -78,13 +98,18 @@ class Policy:
         self._check_range("flap_crossings", 2, HISTORY_ROWS)
         self._check_range("severity_error_score", 0.0, 100.0)
         self._check_range("severity_critical_score", self.severity_error_score, 100.0)
+        if self.no_data is not None:
+            self._check_range("no_data.intervals", 1.0, INTERVALS_MAX, self.no_data.intervals)
+            self._check_range("no_data.min_s", 0.0, DURATION_MAX_S, self.no_data.min_s)
+            if self.no_data.severity not in SEVERITIES:
+                raise self._fault("no_data.severity", self.no_data.severity, "one of warning, error, critical")
 
     def matches(self, identity: SeriesIdentity) -> bool:
         """Whether every matcher holds; without matchers, always."""
         return all(matcher.matches(identity) for matcher in self.matchers)
 
-    def _check_range(self, field: str, smallest: float, largest: float) -> None:
-        value = getattr(self, field)
+    def _check_range(self, field: str, smallest: float, largest: float, value: float | None = None) -> None:
+        value = getattr(self, field) if value is None else value
         if not smallest <= value <= largest or math.isinf(value):
             wanted = f"{smallest:g} or more" if math.isinf(largest) else f"between {smallest:g} and {largest:g}"
             raise self._fault(field, value, wanted)

@@ -1,9 +1,11 @@
 """The shape of one series' episode state, of one policy row and of one output row.
 
-Two lanes per series: lane ``UP`` follows ``metric.spike``, lane ``DOWN`` follows ``metric.dip``. What every row touches
-stands first, so that a series in which nothing happens costs one cache line and its place in the ring of values.
+Two lanes per series: lane ``UP`` follows ``metric.spike``, lane ``DOWN`` follows ``metric.dip``. ``metric.no_data`` has
+fields of its own, since it follows no scores. What every row touches stands first, so that a series in which nothing
+happens costs one cache line and its place in the ring of values.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -12,12 +14,23 @@ from numpy.typing import NDArray
 UP: Final = 0
 DOWN: Final = 1
 LANES: Final = 2
+NO_DATA: Final = 2
+"""Stands where a lane does in an output row; the series record has no lane of this number."""
 NO_LANE: Final = -1
+
+CHANGES_MAX: Final = LANES + 1
+"""Transitions that one row, or one series at one grid point, can make at most."""
 
 NOTHING: Final = 0
 OPENED: Final = 1
 UPDATED: Final = 2
 CLOSED: Final = 3
+
+RECOVERED: Final = 0
+SILENT: Final = 1
+RESUMED: Final = 2
+EXPIRED: Final = 3
+EVICTED: Final = 4
 
 RECENT_VALUES: Final = 16
 """Values kept per series for the evidence of an event: two cache lines, and enough for a sparkline."""
@@ -31,6 +44,9 @@ HISTORY_ROWS: Final = 64
 NEVER_MS: Final = int(np.iinfo(np.int64).min)
 """A time before all times."""
 
+ALWAYS_MS: Final = int(np.iinfo(np.int64).max)
+"""A time after all times."""
+
 SERIES_DTYPE: Final = np.dtype(
     [
         ("last_ms", np.int64),
@@ -41,6 +57,7 @@ SERIES_DTYPE: Final = np.dtype(
         ("policy", np.int32),
         ("open", np.uint8, (LANES,)),
         ("triggered", np.uint8, (LANES,)),  # the condition to open held at the last row
+        ("gap_ms", np.float64),  # longest usual time between samples
         ("values", np.float64, (RECENT_VALUES,)),  # ring over `seen`
         ("anomalous_ms", np.int64, (OPEN_WINDOW_MAX,)),  # ring over `scored`, written on anomalous rows only
         ("since_open", np.uint64, (LANES,)),  # one bit per row after the opening one
@@ -60,9 +77,24 @@ SERIES_DTYPE: Final = np.dtype(
         ("episode", np.int64, (LANES,)),
         ("level", np.int64, (LANES,)),
         ("flapping", np.uint8, (LANES,)),
+        ("gaps", np.uint8),  # intervals that gap_ms knows of, no longer counted when they are enough
+        ("no_data", np.uint8),  # an episode of that kind is open
+        ("no_data_episode", np.uint32),
+        ("no_data_ms", np.int64),  # the grid point that opened the last one
+        ("excused_ms", np.int64),  # for metric.no_data, silence counts from here if not from a later sample
     ],
     align=True,
 )
+
+LATER_FIELDS: Final[Mapping[str, float]] = {
+    "gap_ms": 0.0,
+    "gaps": 0,
+    "no_data": 0,
+    "no_data_episode": 0,
+    "no_data_ms": NEVER_MS,
+    "excused_ms": NEVER_MS,
+}
+"""Fields that the first snapshots of format 1 lack, with their values in a series of which nothing is known."""
 
 POLICY_DTYPE: Final = np.dtype(
     [
@@ -82,6 +114,10 @@ POLICY_DTYPE: Final = np.dtype(
         ("update_interval_ms", np.int64),
         ("error_score", np.float64),
         ("critical_score", np.float64),
+        ("silence_close_ms", np.int64),  # 0: never
+        ("no_data_intervals", np.float64),  # 0: never
+        ("no_data_min_ms", np.int64),
+        ("no_data_level", np.int64),
     ],
     align=True,
 )
@@ -91,16 +127,21 @@ OUTPUT_DTYPE: Final = np.dtype(
         ("position", np.int64),
         ("lane", np.int64),
         ("state", np.int64),
+        ("reason", np.int64),  # why it closed, if it did
+        ("slot", np.int64),
+        ("time_ms", np.int64),
+        ("last_ms", np.int64),  # of the last of the recent values
         ("sequence", np.int64),
         ("episode", np.int64),
         ("level", np.int64),
         ("flapping", np.uint8),
         ("started_ms", np.int64),
         ("detected_ms", np.int64),
-        ("anomalous_last_ms", np.int64),
+        ("ended_ms", np.int64),
         ("points", np.int64),
         ("anomalous_points", np.int64),
         ("interval_ms", np.float64),
+        ("gap_ms", np.float64),
         ("peak_score", np.float64),
         ("peak_deviation", np.float64),
         ("peak_observed", np.float64),
@@ -112,11 +153,21 @@ OUTPUT_DTYPE: Final = np.dtype(
     align=True,
 )
 
+CLOCK_DTYPE: Final = np.dtype(
+    [
+        ("watermark_ms", np.int64),
+        ("next_ms", np.int64),  # the first grid point that the watermark has not reached
+        ("due_ms", np.int64),  # no timer fires at or before this time; may be too early, never too late
+    ],
+    align=True,
+)
+"""The partition's time, as its timers see it."""
+
 
 def blank_series(size: int) -> NDArray[np.void]:
     """Records of ``size`` series of which nothing is known yet."""
     records = np.zeros(size, SERIES_DTYPE)
-    for name in ("last_ms", "cooldown_until_ms", "peak_ms", "emitted_ms"):
+    for name in ("last_ms", "cooldown_until_ms", "peak_ms", "emitted_ms", "no_data_ms", "excused_ms"):
         records[name] = NEVER_MS
     records["interval_ms"] = np.nan
     return records

@@ -6,10 +6,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, Deferred, prefixed, taken, under
+from detector.batches import FloatArray, IntArray, LeftOut, ScoreColumns
+from detector.columns import Columns, PartialCopy, prefixed, taken, under
 from detector.errors import SnapshotRefusedError
 from detector.learners.learner import Learner
+from detector.learners.river_learner import RiverLearner
 
 _CAPACITY_MIN: Final = 64
 _CLOSED: Final = -1
@@ -110,21 +111,21 @@ class LearnerBank:
         """Bytes of state of all learners and of the routing itself."""
         return sum(part.learner.state_bytes() for part in self._parts) + self._owners.nbytes + self._rows.nbytes
 
-    def columns(self, slots: IntArray) -> Deferred:
+    def take_left_out(self) -> list[LeftOut]:
+        """Models that snapshots or a restore left out since the last call; arrays never are."""
+        rivers = [part.learner for part in self._parts if isinstance(part.learner, RiverLearner)]
+        return [left_out for learner in rivers for left_out in learner.take_left_out()]
+
+    def begin_copy(self, slots: IntArray) -> PartialCopy:
         """Owner of each of these open slots, and each learner's state of its own ones in the same order."""
-        owners = self._owners[slots]
-        parts = [part.learner.columns(self._rows[slots[owners == index]]) for index, part in enumerate(self._parts)]
-
-        def laid_out() -> Columns:
-            columns: dict[str, NDArray[Any]] = {"owner": owners}
-            for index, part in enumerate(parts):
-                columns |= prefixed(str(index), part())
-            return columns
-
-        return laid_out
+        owners, rows = self._owners[slots], self._rows[slots]
+        if len(self._parts) == 1:
+            return _BankCopy(owners, [self._parts[0].learner.begin_copy(rows)])
+        parts = [part.learner.begin_copy(rows[owners == index]) for index, part in enumerate(self._parts)]
+        return _BankCopy(owners, parts)
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
-        """Open these slots in a new bank with the state in ``columns``; raises ``SnapshotRefusedError``."""
+        """Open these slots in a new bank with the state in a copy's columns; raises ``SnapshotRefusedError``."""
         owners = taken(columns, "owner", np.dtype(np.int64), slots.shape)
         if not np.isin(owners, np.arange(len(self._parts))).all():
             raise SnapshotRefusedError("the snapshot names a learner that these settings do not have")
@@ -142,6 +143,36 @@ class LearnerBank:
         grown = max(_CAPACITY_MIN, 2 * size, capacity)
         self._owners = np.concatenate((self._owners, np.full(grown - size, _CLOSED, dtype=np.int64)))
         self._rows = np.concatenate((self._rows, np.zeros(grown - size, dtype=np.int64)))
+
+
+class _BankCopy:
+    """Who owns each slot, copied at once, and the learners' own copies, which count their own slots only."""
+
+    def __init__(self, owners: IntArray, parts: Sequence[PartialCopy]) -> None:
+        self._owners = owners
+        self._parts = parts
+        if len(parts) == 1:
+            return
+        self._ranks = np.empty(len(owners), dtype=np.int64)
+        for index in range(len(parts)):
+            own = np.flatnonzero(owners == index)
+            self._ranks[own] = np.arange(len(own))
+
+    def take(self, positions: IntArray) -> None:
+        """Let each learner copy its own ones of these positions."""
+        if len(self._parts) == 1:
+            self._parts[0].take(positions)
+            return
+        owners = self._owners[positions]
+        for index, part in enumerate(self._parts):
+            part.take(self._ranks[positions[owners == index]])
+
+    def columns(self) -> Columns:
+        """The owners, and the columns of learner k under ``k.``."""
+        columns: dict[str, NDArray[Any]] = {"owner": self._owners}
+        for index, part in enumerate(self._parts):
+            columns |= prefixed(str(index), part.columns())
+        return columns
 
 
 def _scatter(answer: ScoreColumns, rows: IntArray, out: ScoreColumns) -> None:

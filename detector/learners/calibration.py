@@ -1,7 +1,7 @@
 """From a foreign model's raw score to a deviation with a meaning: 1.0 is the edge of what the series usually scores."""
 
 import math
-from typing import Final
+from typing import Final, Self
 
 from detector.learners.residual import open_ended
 
@@ -65,6 +65,17 @@ class Calibration:
         self._level += math.copysign(clipped, raw - self._level) * gain
         self._spread += (clipped - self._spread) * gain
         self._peak = max(self._peak, excess) * _PEAK_KEPT
+
+    def kept(self) -> tuple[int, float, float, float]:
+        """Everything that was learnt, for :meth:`of`."""
+        return self.samples, self._level, self._spread, self._peak
+
+    @classmethod
+    def of(cls, kept: tuple[int, float, float, float]) -> Self:
+        """Go on from what :meth:`kept` gave."""
+        calibration = cls()
+        calibration.samples, calibration._level, calibration._spread, calibration._peak = kept
+        return calibration
 
     def _edge(self, excess: float) -> float:
         return EDGE * (self._noise() + PEAK_SHARE * max(self._peak, excess))

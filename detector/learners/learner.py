@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, Deferred
+from detector.columns import Columns, PartialCopy
 
 
 class Learner(Protocol):
@@ -36,8 +36,8 @@ class Learner(Protocol):
     def state_bytes(self) -> int:
         """Bytes of state that are held for all slots."""
 
-    def columns(self, slots: IntArray) -> Deferred:
-        """A copy of the state of these slots, in their order; no columns where a learner's state cannot be kept."""
+    def begin_copy(self, slots: IntArray) -> PartialCopy:
+        """Begin a copy of the state of these slots, in their order; no columns where a state cannot be kept."""
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
-        """Take what :meth:`columns` gave, for reserved new slots; ``SnapshotRefusedError`` where it does not fit."""
+        """Take the columns of such a copy, for reserved new slots; ``SnapshotRefusedError`` where it does not fit."""

@@ -20,14 +20,13 @@ Forecasting 29; constants were chosen on labelled operations data (docs/decision
 """
 
 import math
-from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, Deferred, fields_of, gathered, rows_of, scattered
+from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields
 from detector.compiled import compiled
 
 
@@ -223,9 +222,7 @@ class ResidualLearner:
     def reserve(self, capacity: int) -> None:
         """Make room for the slots 0 to ``capacity`` - 1, keeping what was learnt."""
         if capacity > len(self._state):
-            grown = np.zeros(capacity, dtype=STATE)
-            grown[: len(self._state)] = self._state
-            self._state = grown
+            self._state = grown(self._state, capacity, np.zeros(1, dtype=STATE))
 
     def score(self, slots: IntArray, times_ms: IntArray, values: FloatArray, out: ScoreColumns) -> int:
         """Score, then learn, in row order. Never meets an exception, so the answer is always 0."""
@@ -246,10 +243,10 @@ class ResidualLearner:
         """Bytes of the state array, reserved rows included."""
         return self._state.nbytes
 
-    def columns(self, slots: IntArray) -> Deferred:
+    def begin_copy(self, slots: IntArray) -> PartialCopy:
         """One column per field of the record."""
-        return partial(fields_of, gathered(self._state, slots))
+        return RecordsCopy(lambda: self._state, slots)
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
         """Take the records of these slots from their fields."""
-        scattered(self._state, slots, rows_of(columns, STATE, len(slots)))
+        put_fields(self._state, slots, columns)

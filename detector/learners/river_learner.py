@@ -1,18 +1,19 @@
 """Any river anomaly detector, one object per series, behind the same columns as the compiled learner."""
 
 import math
-import pickle
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from river import base
 
-from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, Deferred
-from detector.errors import UsageError
+from detector.batches import FloatArray, IntArray, LeftOut, ScoreColumns
+from detector.columns import Columns, Deferred, PartialCopy, WholeCopy
+from detector.errors import SnapshotRefusedError, UsageError
 from detector.learners.calibration import Calibration, stretch
+from detector.learners.river_columns import columns_of, objects_of
 from detector.learners.river_features import Features, FeatureSet
+from detector.learners.river_pickle import dumps, size_of
 from detector.learners.river_spec import (
     RiverSpec,
     build_detector,
@@ -43,6 +44,30 @@ class _Series:
         self.quiet = 0
         self.failed = False
 
+    def kept(self) -> tuple[object, ...]:
+        """Everything there is of it, for :meth:`become`."""
+        counts = (self.seen, self.taught, self.quiet, self.failed)
+        return (self.model, self.steps, list(self.past), self.calibration.kept(), counts)
+
+    def become(self, kept: object) -> None:
+        """Go on from what :meth:`kept` gave; raises ``SnapshotRefusedError`` for anything that it would not give."""
+        match kept:
+            case (
+                model,
+                [*steps],
+                [*past],
+                (int() as samples, float() as level, float() as spread, float() as peak),
+                (int() as seen, int() as taught, int() as quiet, bool() as failed),
+            ) if [type(each) for each in (model, *steps)] == [type(each) for each in (self.model, *self.steps)] and all(
+                type(each) is float for each in past
+            ):
+                self.model, self.steps[:] = model, cast("list[base.Transformer]", steps)
+                self.past.extend(cast("list[float]", past))
+                self.calibration = Calibration.of((samples, level, spread, peak))
+                self.seen, self.taught, self.quiet, self.failed = seen, taught, quiet, failed
+            case _:
+                raise SnapshotRefusedError("the snapshot's objects of river are not those of these settings")
+
 
 class RiverLearner:
     """One river detector per series, with features from the series' past and a calibrated deviation.
@@ -53,13 +78,13 @@ class RiverLearner:
     ``spec.quiet_samples_max`` samples. One that has answered exactly 0 so far is taken to be warming up, within the
     same bound.
 
-    There is no band: ``expected``, ``lower``, ``upper`` and ``novelty`` are NaN. Raises ``UsageError`` for a wrong
-    ``spec``.
+    There is no band: ``expected``, ``lower``, ``upper`` and ``novelty`` are NaN. Snapshots hold at most
+    ``kept_bytes_max`` bytes of models; 0 keeps none. Raises ``UsageError`` for a wrong ``spec``.
     """
 
     version = 1
 
-    def __init__(self, spec: RiverSpec) -> None:
+    def __init__(self, spec: RiverSpec, *, kept_bytes_max: int = 0) -> None:
         if spec.warm_up_samples < WARM_UP_SAMPLES_MIN or spec.quiet_samples_max < 0:
             raise UsageError(
                 f"warm_up_samples must be at least {WARM_UP_SAMPLES_MIN} and quiet_samples_max at least 0",
@@ -78,6 +103,10 @@ class RiverLearner:
         self._live = 0
         self._series_bytes = _measure(prototype)
         self._measured_at = 1
+        self._kept_bytes_max = kept_bytes_max
+        self._left_out: list[LeftOut] = []
+        if kept_bytes_max:
+            dumps(prototype.kept())  # compiles the check of what is written, which no batch should wait for
 
     def reserve(self, capacity: int) -> None:
         """Make room for the slots 0 to ``capacity`` - 1; models are made when their first sample comes."""
@@ -121,14 +150,34 @@ class RiverLearner:
         """An estimate: the pickled length of one series' objects, measured now and then, times the live series."""
         return self._live * self._series_bytes
 
+    def begin_copy(self, slots: IntArray) -> PartialCopy:
+        """All at once: objects change too much for copies in parts."""
+        return WholeCopy(self.columns(slots))
+
     def columns(self, slots: IntArray) -> Deferred:
-        """Nothing: a river model is a Python object, and pickles are neither written nor read."""
-        del slots
-        return dict
+        """These series' objects as bytes, where the settings want that; nothing otherwise.
+
+        Written at once, since a model changes with the next sample.
+        """
+        if not self._kept_bytes_max or not len(slots):
+            return dict
+        series = (self._series[slot] for slot in slots.tolist())
+        columns, left_out = columns_of((None if each is None else each.kept() for each in series), self._kept_bytes_max)
+        self._left_out += left_out
+        return lambda: columns
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
-        """These series begin anew."""
-        del slots, columns
+        """Go on with the objects in ``columns``; series without one begin anew, which is told."""
+        objects, left_out = objects_of(columns, len(slots), self._kept_bytes_max)
+        self._left_out += left_out
+        for slot, kept in zip(slots.tolist(), objects, strict=True):
+            if kept is not None:
+                self._series_at(slot).become(kept)
+
+    def take_left_out(self) -> list[LeftOut]:
+        """Models that snapshots or a restore left out since the last call."""
+        left_out, self._left_out = self._left_out, []
+        return left_out
 
     def _series_at(self, slot: int) -> _Series:
         series = self._series[slot]
@@ -190,7 +239,4 @@ class RiverLearner:
 
 def _measure(series: _Series) -> int:
     """Bytes of one series' pickled objects: near what they hold, and quick enough to be told now and then."""
-    try:
-        return len(pickle.dumps((series.model, series.steps, series.past), protocol=5)) + _OVERHEAD_BYTES
-    except Exception:  # noqa: BLE001  # a foreign model may refuse in any way; the figure is for telemetry only
-        return _OVERHEAD_BYTES
+    return size_of((series.model, series.steps, series.past)) + _OVERHEAD_BYTES

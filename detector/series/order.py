@@ -1,4 +1,4 @@
-"""Time of a series runs forward: late and repeated samples are dropped and counted."""
+"""Time of a series runs forward: late and repeated samples are dropped and counted, and idle series come to be due."""
 
 import numpy as np
 
@@ -29,6 +29,26 @@ def admit(last_ms: IntArray, slots: IntArray, times_ms: IntArray, accepted: Bool
         else:
             late += 1
     return late, repeated
+
+
+@compiled
+def next_expiry(
+    times_ms: IntArray, start: int, first: int, watermark_ms: int, oldest_ms: int, grid_ms: int, expiry_ms: int
+) -> tuple[int, int]:
+    """The first row from ``first`` on that may reach a grid point at which a series has been idle for ``expiry_ms``.
+
+    ``watermark_ms`` and ``oldest_ms``, a lower bound of the last times of all series, hold before the row ``start``.
+    May name a row too many, but none too few. Returns ``len(times_ms)`` where there is none, and the bound that holds
+    there.
+    """
+    for index in range(start, len(times_ms)):
+        time = times_ms[index]
+        if index >= first and time > watermark_ms and time - oldest_ms > expiry_ms:
+            point = time - time % grid_ms
+            if point > watermark_ms and point - oldest_ms > expiry_ms:
+                return index, oldest_ms
+        oldest_ms = min(oldest_ms, time)
+    return len(times_ms), oldest_ms
 
 
 NEVER_MS = np.iinfo(np.int64).min

@@ -112,6 +112,21 @@ ClosePointsOf = Annotated[
 ]
 
 
+class NoDataSettings(Section):
+    """When silence of a series is an episode."""
+
+    intervals: float = Field(
+        default=5.0, ge=1, le=10_000, description="Silence that counts, in longest usual pauses of the series."
+    )
+    min_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=31_622_400,
+        description="Least silence that counts, in s of event time; more than producers lag behind one another.",
+    )
+    severity: Literal["warning", "error", "critical"] = Field(default="error", description="Severity of the episode.")
+
+
 class PolicySettings(Section):
     """Which series a policy is for, how they are modelled, and when an episode opens and closes."""
 
@@ -155,4 +170,13 @@ class PolicySettings(Section):
     )
     severity_critical_score: float = Field(
         default=90.0, ge=0, le=100, description="Score from which an episode is critical."
+    )
+    silence_close_s: float = Field(
+        default=3_600.0,
+        ge=0,
+        le=31_622_400,
+        description="Silence that closes an open episode, in s of event time, three usual pauses at least; 0: never.",
+    )
+    no_data: NoDataSettings | None = Field(
+        default=None, description="When silence of a series is an episode of its own; null: never."
     )

@@ -81,7 +81,7 @@ class DecoderSettings(Section):
 
 
 class SeriesSettings(Section):
-    """How many series are held in memory."""
+    """How many series are held in memory, and for how long."""
 
     limit_per_partition: int = Field(
         default=100_000,
@@ -91,6 +91,18 @@ class SeriesSettings(Section):
     )
     aliases_max: int = Field(
         default=1_000_000, ge=1, le=100_000_000, description="Spellings (raw label bytes) remembered per partition."
+    )
+    idle_expiry_s: float = Field(
+        default=691_200.0,
+        ge=0,
+        le=315_360_000,
+        description="Series not seen for longer are forgotten, in s of event time; 0: never.",
+    )
+    timer_interval_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=86_400,
+        description="Grid of event time on which silent and idle series are looked for, in s.",
     )
 
 
@@ -134,6 +146,17 @@ class StateSettings(Section):
         default="cold_start",
         description="Without a usable snapshot, and (without kept models, too) where the input does not hold the "
         "next record: learn the partition anew with a warning, or stop.",
+    )
+    river_objects: bool = Field(
+        default=False,
+        description="Keep models of river, too: as pickles that are read with a list of allowed classes.",
+    )
+    river_bytes_max: int = Field(
+        default=16_777_216,
+        ge=1_024,
+        le=1_073_741_824,
+        description="Bytes of river models in one partition's snapshot, shared evenly by its river models; what lies "
+        "beyond is left out.",
     )
 
 

@@ -76,8 +76,11 @@ def encode(header: SnapshotHeader, state: Deferred) -> bytes:
     )
     packer = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compressobj()
     body = [packer.compress(column.data.cast("B")) for column in ordered.values() if column.nbytes]
-    data = b"".join((MAGIC, bytes((FORMAT_VERSION,)), LENGTH.pack(len(head)), head, *body, packer.flush()))
-    return data + LENGTH.pack(zlib.crc32(data))
+    parts = (MAGIC, bytes((FORMAT_VERSION,)), LENGTH.pack(len(head)), head, *body, packer.flush())
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return b"".join((*parts, LENGTH.pack(checksum)))
 
 
 def decode(data: bytes) -> Snapshot:
@@ -97,6 +100,15 @@ def decode(data: bytes) -> Snapshot:
 def read_header(data: bytes) -> SnapshotHeader:
     """The header alone, for listings; nothing else is checked. Raises ``SnapshotRefusedError``."""
     return _header_and_body_start(data)[0]
+
+
+def check_origin(header: SnapshotHeader, *, config_hash: str, cluster: str, topic: str, partition: int) -> None:
+    """Refuse (``SnapshotRefusedError``) a snapshot of other settings, another cluster, topic or partition."""
+    expected = (config_hash, cluster, topic, partition)
+    found = (header.config_hash, header.cluster, header.topic, header.partition)
+    for what, ours, theirs in zip(("settings", "cluster", "topic", "partition"), expected, found, strict=True):
+        if ours != theirs:
+            raise SnapshotRefusedError(f"the snapshot is of other {what}: {theirs}, not {ours}")
 
 
 def _portable(column: NDArray[Any]) -> NDArray[Any]:

@@ -73,7 +73,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "counter",
         PARTITION,
         "series",
-        "Series seen for the first time, or again after an eviction.",
+        "Series seen for the first time, or again after they were evicted or expired.",
         "Steady growth is churn: a label changes all the time (pod name, request id); drop it at the producer.",
     ),
     Metric(
@@ -83,6 +83,14 @@ METRICS: Final[tuple[Metric, ...]] = (
         "series",
         "Series given up, the least recently seen first, to make room for new ones.",
         "Raise series.limit_per_partition, add partitions, or reduce the labels that split series.",
+    ),
+    Metric(
+        "detector_series_expired_total",
+        "counter",
+        PARTITION,
+        "series",
+        "Series forgotten because they sent nothing for series.idle_expiry_s of event time.",
+        "As many as detector_series_created_total: churn (pod names). Some come back: raise series.idle_expiry_s.",
     ),
     Metric(
         "detector_series_held",

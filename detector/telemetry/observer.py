@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 from structlog.typing import FilteringBoundLogger
 
-from detector.batches import STAGES, TIMESTAMP_UNKNOWN
+from detector.batches import STAGES, TIMESTAMP_UNKNOWN, LeftOut
 from detector.ports import TopicPartition
 from detector.telemetry.logs import RareWarnings
 from detector.telemetry.metric import PARTITION
@@ -40,6 +40,7 @@ class _PartitionMetrics:
         "series",
         "series_created",
         "series_evicted",
+        "series_expired",
         "state_bytes",
         "watermark",
     )
@@ -61,6 +62,7 @@ class _PartitionMetrics:
         self.fallbacks = counter("detector_decoder_fallbacks_total")
         self.series_created = counter("detector_series_created_total")
         self.series_evicted = counter("detector_series_evicted_total")
+        self.series_expired = counter("detector_series_expired_total")
         self.aliases_cleared = counter("detector_aliases_cleared_total")
         self.learner_failures = counter("detector_learner_failures_total")
         self.series = gauge("detector_series_held")
@@ -87,6 +89,7 @@ class _PartitionMetrics:
             (self.fallbacks, counts.decoder_fallbacks),
             (self.series_created, counts.series_created),
             (self.series_evicted, counts.series_evicted),
+            (self.series_expired, counts.series_expired),
             (self.aliases_cleared, counts.aliases_cleared),
             (self.learner_failures, counts.learner_failures),
             (self._dropped["late"], counts.late),
@@ -140,6 +143,7 @@ class TelemetryObserver:
         self._snapshot_seconds = metrics.histogram("detector_snapshot_written_seconds")
         self._restored_seconds = metrics.histogram("detector_partition_restored_seconds")
         self._replayed = metrics.counter("detector_records_replayed_total")
+        self._models_left_out = metrics.counter("detector_models_left_out_total")
         self._states_lost = metrics.counter("detector_states_lost_total")
         self._records_lost = metrics.counter("detector_records_lost_total")
         self._owned_count = metrics.gauge("detector_partitions_owned")
@@ -233,6 +237,17 @@ class TelemetryObserver:
             offset=offset,
             replay_until=replay_until,
             seconds=round(seconds, 3),
+        )
+
+    def models_left_out(self, partition: TopicPartition, left_out: LeftOut) -> None:
+        """Count and warn."""
+        self._models_left_out.labels(*_labels(partition), left_out.reason).inc(left_out.models)
+        self._log.warning(
+            "models_left_out",
+            partition=_name(partition),
+            models=left_out.models,
+            reason=left_out.reason,
+            detail=left_out.detail,
         )
 
     def restore_postponed(self, partition: TopicPartition, reason: str) -> None:

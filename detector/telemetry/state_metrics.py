@@ -56,6 +56,15 @@ STATE_METRICS: Final[tuple[Metric, ...]] = (
         "Many per restart: shorten state.interval_s, and give graceful stops their time.",
     ),
     Metric(
+        "detector_models_left_out_total",
+        "counter",
+        (*PARTITION, "reason"),
+        "models",
+        "Models of river that a snapshot or a restore left out, by reason; without them a restart begins these anew.",
+        "size_limit: raise state.river_bytes_max. not_picklable: this model cannot be kept. not_stored: "
+        "state.river_objects was off. river_version: river was changed; its old models are gone.",
+    ),
+    Metric(
         "detector_states_lost_total",
         "counter",
         PARTITION,

@@ -1,10 +1,10 @@
 """The partitions that this process owns: one pipeline each, and how far each was processed and committed."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
-from detector.batches import Output, RecordBatch
+from detector.batches import LeftOut, Output, RecordBatch
 from detector.columns import Deferred
 from detector.ports import NOT_COMMITTED, Committed, TopicPartition
 from detector.state import Pointer, Snapshot, SnapshotHeader, format_pointer
@@ -28,6 +28,9 @@ class ProcessingPipeline(Pipeline, Protocol):
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         """Become what the snapshot says; raises ``SnapshotRefusedError``, and is of no use after that."""
+
+    def take_left_out(self) -> Sequence[LeftOut]:
+        """Models that a snapshot or the restore left out since the last call."""
 
 
 PipelineFactory = Callable[[TopicPartition], ProcessingPipeline]

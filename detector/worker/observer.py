@@ -7,15 +7,16 @@ block.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from detector.batches import Output
+from detector.batches import LeftOut, Output
 from detector.ports import TopicPartition
 
 
 class Pipeline(Protocol):
     """What the worker needs of a partition's pipeline; ``detector.pipeline.PartitionPipeline`` is the real one."""
 
-    watermark_ms: int
-    """Largest accepted event time, epoch milliseconds; -1 before the first."""
+    @property
+    def watermark_ms(self) -> int:
+        """Largest accepted event time, epoch milliseconds; -1 before the first."""
 
     @property
     def series_count(self) -> int:
@@ -84,6 +85,9 @@ class WorkerObserver(Protocol):
     def restored(self, partition: TopicPartition, seconds: float, offset: int, replay_until: int) -> None:
         """A partition has its models of ``offset`` and is read from there; up to ``replay_until`` nothing is sent."""
 
+    def models_left_out(self, partition: TopicPartition, left_out: LeftOut) -> None:
+        """A snapshot or a restore had to leave models out; where they are not in memory, their series begin anew."""
+
     def restore_postponed(self, partition: TopicPartition, reason: str) -> None:
         """A restore got no answer from the brokers; it is tried again."""
 
@@ -137,6 +141,9 @@ class NullObserver:
         """Ignore."""
 
     def restored(self, partition: TopicPartition, seconds: float, offset: int, replay_until: int) -> None:
+        """Ignore."""
+
+    def models_left_out(self, partition: TopicPartition, left_out: LeftOut) -> None:
         """Ignore."""
 
     def restore_postponed(self, partition: TopicPartition, reason: str) -> None:

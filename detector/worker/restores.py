@@ -15,11 +15,11 @@ import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from detector.errors import SnapshotRefusedError, StateUnavailableError, StopWorkerError
 from detector.ports import Clock, Committed, SnapshotStore, Source, TopicPartition
-from detector.state import Pointer, decode, empty_pointer, format_pointer, parse_pointer
+from detector.state import Pointer, Snapshot, decode, empty_pointer, format_pointer, parse_pointer
 from detector.worker.assignments import (
     Assignments,
     OwnedPartition,
@@ -35,12 +35,26 @@ GOLDEN_RATIO: Final = 0.618_033_988_749_895
 """Multiples of it, less their whole part, spread evenly however many there are."""
 
 
-class Loaded(NamedTuple):
+class Restorable(Protocol):
+    """What can be given a state."""
+
+    @property
+    def config_hash(self) -> str:
+        """Under which a state is learnt and holds."""
+
+    def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
+        """Become what the snapshot says; raises ``SnapshotRefusedError``."""
+
+
+P = TypeVar("P", bound=Restorable)
+
+
+class Loaded(NamedTuple, Generic[P]):
     """A pipeline with the state that ``pointer`` names; without a pointer it is empty, and ``loss`` may say why."""
 
     committed: Committed
     cluster: str
-    pipeline: ProcessingPipeline
+    pipeline: P
     pointer: Pointer | None
     loss: str | None
 
@@ -51,15 +65,22 @@ def load(
     pipeline_factory: PipelineFactory,
     place: TopicPartition,
     known: Committed | None,
-) -> Loaded:
+) -> Loaded[ProcessingPipeline]:
     """Fetch and restore what can be had; runs beside the loop. What is committed is asked for unless ``known``.
 
     Raises ``StateUnavailableError`` when the brokers do not answer and ``StopWorkerError`` when the state topic cannot
     hold this partition.
     """
     committed = source.committed([place])[place] if known is None else known
+    return chosen(store, pipeline_factory, place, committed)
+
+
+def chosen(
+    store: SnapshotStore, factory: Callable[[TopicPartition], P], place: TopicPartition, committed: Committed
+) -> Loaded[P]:
+    """Fetch and restore the state that belongs to what is committed. Raises as :func:`load` does."""
     cluster = store.prepare(place)
-    fresh = pipeline_factory(place)
+    fresh = factory(place)
     if committed.offset < 0:
         found = store.scan(place)
         loss = f"nothing is committed, but {len(found)} snapshots are kept: the group's offsets have expired"
@@ -68,7 +89,7 @@ def load(
     for pointer in _candidates(store, place, committed, cluster, fresh.config_hash, reasons):
         if pointer.is_empty:
             return Loaded(committed, cluster, fresh, pointer, None)
-        pipeline = pipeline_factory(place)
+        pipeline = factory(place)
         try:
             with _collector_paused():
                 offset = pipeline.restore(decode(store.read(place, pointer)), cluster=cluster)
@@ -106,18 +127,18 @@ def _candidates(
     if named is None:
         reasons.append("no pointer beside the committed offset")
     else:
-        refusal = _refusal(named, committed.offset, cluster, config_hash)
+        refusal = refusal_of(named, committed.offset, cluster, config_hash)
         if refusal is None:
             yield named
         else:
             reasons.append(refusal)
     found = [pointer for pointer in store.scan(place) if pointer != named]
-    usable = [pointer for pointer in found if _refusal(pointer, committed.offset, cluster, config_hash) is None]
+    usable = [pointer for pointer in found if refusal_of(pointer, committed.offset, cluster, config_hash) is None]
     reasons.append(f"{len(usable)} of {len(found)} other snapshots in the state topic fit")
     yield from usable
 
 
-def _refusal(pointer: Pointer, committed_offset: int, cluster: str, config_hash: str) -> str | None:
+def refusal_of(pointer: Pointer, committed_offset: int, cluster: str, config_hash: str) -> str | None:
     """Why ``pointer`` cannot be used; the empty state is the same under all settings."""
     if pointer.cluster != cluster:
         return f"the pointer is of other cluster: {pointer.cluster}, not {cluster}"
@@ -149,7 +170,7 @@ class Restorer:
         self._limits = limits
         self._clock = clock
         self._observer = observer
-        self._job: tuple[OwnedPartition, Future[Loaded], float] | None = None
+        self._job: tuple[OwnedPartition, Future[Loaded[ProcessingPipeline]], float] | None = None
         self._retry_s = clock.monotonic_s()
 
     def turn(self) -> None:
@@ -184,7 +205,7 @@ class Restorer:
         loading = self._executor.submit(load, self._source, self._store, factory, partition.place, partition.committed)
         self._job = (partition, loading, moment_s)
 
-    def _end(self, partition: OwnedPartition, loaded: Loaded, began_s: float) -> None:
+    def _end(self, partition: OwnedPartition, loaded: Loaded[ProcessingPipeline], began_s: float) -> None:
         """Open the input where the state ends. What may fail comes first; then the partition changes."""
         place, committed = partition.place, loaded.committed
         if committed.offset < 0 and partition.was_committed:
@@ -216,6 +237,8 @@ class Restorer:
         if loss is None:
             seconds = self._clock.monotonic_s() - began_s
             self._observer.restored(place, seconds, pointer.offset, committed.offset)
+            for left_out in pipeline.take_left_out():
+                self._observer.models_left_out(place, left_out)
 
 
 def _stagger(place: TopicPartition) -> float:

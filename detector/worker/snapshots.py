@@ -173,6 +173,8 @@ class SnapshotTaker:
         began_s = self._clock.monotonic_s()
         partition.snapshot_due_s = began_s + self._limits.interval_s
         header, columns = partition.pipeline.snapshot(offset=partition.processed, cluster=partition.cluster)
+        for left_out in partition.pipeline.take_left_out():
+            self._observer.models_left_out(partition.place, left_out)
         generation = partition.pointer.generation + 1
         encoding = self._executor.submit(lay_out, self._store, partition.place, header, columns, generation)
         self._job = _Job(partition, encoding, began_s)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detector.batches import TIMESTAMP_UNKNOWN, SeriesIdentity, Transition
 from detector.encoders import ENCODERS, Encoder, ModelFacts, Provenance
-from detector.encoders.examples import CLOSED, IDENTITY, MODEL, OPENED, UPDATED
+from detector.encoders.examples import CLOSED, IDENTITY, MODEL, NO_DATA, OPENED, RESUMED, UPDATED
 
 PROVENANCE = Provenance("metrics", 3, 9_918_231, OPENED.time_ms + 1_000)
 
@@ -24,10 +24,11 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 def transitions(draw: st.DrawFn) -> Transition:
     """Transitions with every number that a column can hold."""
     points = draw(st.integers(1, 10_000))
-    base = draw(st.sampled_from([OPENED, UPDATED, CLOSED, replace(CLOSED, end_reason="evicted")]))
+    closed = [replace(CLOSED, end_reason=reason) for reason in ("evicted", "expired", "silent")]
+    base = draw(st.sampled_from([OPENED, UPDATED, CLOSED, NO_DATA, RESUMED, *closed]))
     return replace(
         base,
-        kind=draw(st.sampled_from(["metric.spike", "metric.dip"])),
+        kind=base.kind if base.kind == "metric.no_data" else draw(st.sampled_from(["metric.spike", "metric.dip"])),
         severity=draw(st.sampled_from(["warning", "error", "critical"])),
         flapping=draw(st.booleans()),
         sequence=draw(st.integers(1, 10**9)),
@@ -39,6 +40,8 @@ def transitions(draw: st.DrawFn) -> Transition:
         points=points,
         anomalous_points=draw(st.integers(1, points)),
         interval_ms=draw(numbers),
+        gap_ms=draw(st.floats(min_value=0.0, allow_infinity=True)),
+        last_sample_ms=draw(times),
         observed=draw(st.floats(allow_nan=False, allow_infinity=False)),
         expected=draw(numbers),
         lower=draw(numbers),
@@ -96,9 +99,9 @@ def test_equal_arguments_give_equal_bytes(name: str) -> None:
 def test_every_transition_of_an_episode_has_bytes_of_its_own(encoder: Encoder) -> None:
     values = {
         encoder.encode(transition, IDENTITY, "default", MODEL, PROVENANCE).value
-        for transition in (OPENED, UPDATED, CLOSED)
+        for transition in (OPENED, UPDATED, CLOSED, NO_DATA, RESUMED)
     }
-    assert len(values) == 3
+    assert len(values) == 5
 
 
 def test_a_transition_without_a_sample_behind_it_is_encoded(encoder: Encoder) -> None:

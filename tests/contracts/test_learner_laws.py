@@ -55,6 +55,36 @@ class TestTheLawOfTheLearner:
 
 
 @every_learner
+class TestCopies:
+    def test_taken_in_parts_while_others_learn_are_of_the_moment_they_were_begun(self, case: str) -> None:
+        learner, slots, middle = new_learner(case), np.array([2, 0, 1]), slice(100, 150)
+        run(learner, STREAM)
+        at_once, in_parts = learner.begin_copy(slots), learner.begin_copy(slots)
+        at_once.take(np.array([0, 1, 2]))
+        in_parts.take(np.array([1]))
+        for slot in (0, 2):
+            if slot == 2:
+                in_parts.take(np.array([0, 2]))
+            part = STREAM.only(slot)
+            learner.score(part.slots[middle], part.times_ms[middle], part.values[middle], ScoreColumns.empty(50))
+        learner.reserve(1000)
+        assert {name: column.tobytes() for name, column in in_parts.columns().items()} == {
+            name: column.tobytes() for name, column in at_once.columns().items()
+        }
+
+    def test_of_a_compiled_learner_go_on_with_the_same_bits(self, case: str) -> None:
+        learner, heir, slots = new_learner(case), new_learner(case), np.array([2, 0, 1])
+        run(learner, STREAM)
+        copy = learner.begin_copy(slots)
+        copy.take(np.arange(3))
+        heir.restore(slots, copy.columns())
+        if copy.columns():
+            assert bits(run(heir, STREAM)) == bits(run(learner, STREAM))
+        else:
+            assert heir.samples_seen(0) == 0
+
+
+@every_learner
 class TestAnswers:
     def test_every_column_is_nan_while_warming_up(self, case: str) -> None:
         learner = new_learner(case)

@@ -3,13 +3,13 @@
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from detector.batches import ScoreColumns, Transition
-from detector.episodes import EpisodeJudge, Policy, PolicyBook
+from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook
 
 MINUTE_MS = 60_000
 START_MS = 1_700_000_000_000
@@ -98,13 +98,23 @@ def random_rows(seed: int, size: int, slots: int) -> list[Row]:
     return rows
 
 
-LIVELY = Policy(name="lively", open_points=2, open_window=4, close_points=3, close_window=5, cooldown_s=120.0)
-"""A policy under which random rows make many transitions."""
+LIVELY = Policy(
+    name="lively",
+    open_points=2,
+    open_window=4,
+    close_points=3,
+    close_window=5,
+    cooldown_s=120.0,
+    silence_close_s=0.0,
+)
+"""A policy under which random rows make many transitions, and no timer does."""
 
 
 def main() -> None:
     """Print a digest of the transitions of random rows: run with and without the compiler, it must be the same."""
-    transitions = feed(new_judge(LIVELY, slots=7), random_rows(seed=11, size=3_000, slots=7))
+    rows = random_rows(seed=11, size=3_000, slots=7)
+    watched = replace(LIVELY, silence_close_s=900.0, no_data=NoData(intervals=1.0, min_s=60.0))
+    transitions = feed(new_judge(LIVELY, slots=7), rows) + feed(new_judge(watched, slots=7), rows)
     text = "\n".join(str(facts(transition)) for transition in transitions)
     sys.stdout.write(f"{len(transitions)} {hashlib.sha256(text.encode()).hexdigest()}\n")
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from typer.main import get_command
 
 from detector import errors
-from detector.batches import REJECT_REASONS, BatchCounts, Output, Reject
+from detector.batches import LEFT_OUT_REASONS, REJECT_REASONS, BatchCounts, Output, Reject
 from detector.cli import app
 from detector.encoders import schema_documents
 from detector.errors import DetectorError, GateFailedError, StopWorkerError, UsageError
@@ -165,7 +165,7 @@ class TestLogEvents:
     def test_every_word_of_the_runbook_that_looks_like_code_is_known(self) -> None:
         events, fields = logged()
         labels = {label for metric in METRICS for label in metric.labels}
-        known = {*events, *fields, *labels, *REJECT_REASONS, *setting_words(), *metric_names()}
+        known = {*events, *fields, *labels, *REJECT_REASONS, *LEFT_OUT_REASONS, *setting_words(), *metric_names()}
         words = {code for code in code_in(RUNBOOK) if SNAKE.fullmatch(code) and not code.startswith("process_")}
         assert words <= known
 
@@ -182,6 +182,9 @@ class TestLogEvents:
 
     def test_every_reason_of_a_reject_is_explained(self) -> None:
         assert set(REJECT_REASONS) <= set(re.findall(r"^\| `(\w+)` \|", text_of(RUNBOOK), re.MULTILINE))
+
+    def test_every_reason_of_a_model_left_out_is_explained(self) -> None:
+        assert set(LEFT_OUT_REASONS) <= set(re.findall(r"^- `(\w+)`:", text_of(RUNBOOK), re.MULTILINE))
 
 
 class TestSettings:

@@ -10,7 +10,7 @@ import pytest
 
 from detector.batches import TIMESTAMP_UNKNOWN, SeriesIdentity, Transition
 from detector.encoders import CloudEventsEncoder, Provenance, wording
-from detector.encoders.examples import CLOSED, IDENTITY, MINUTE_MS, MODEL, OPENED, STARTED_MS, UPDATED
+from detector.encoders.examples import CLOSED, IDENTITY, MINUTE_MS, MODEL, NO_DATA, OPENED, RESUMED, STARTED_MS, UPDATED
 from detector.encoders.topology import topology_of
 from detector.encoders.wording import reasons_for, rfc3339, subject_of, summarise
 from detector.errors import UsageError
@@ -123,6 +123,38 @@ class TestNumbers:
         assert not encoded(provenance=unknown)["data"]["quality"]["late"]
 
 
+class TestSilence:
+    def test_it_stands_in_events_about_silence_and_in_no_others(self) -> None:
+        assert encoded(NO_DATA)["data"]["silence"] == {
+            "since": "2026-11-22T00:26:00.000Z",
+            "length_s": 360.0,
+            "gap_s": 61.0,
+            "last_value": 0.31,
+        }
+        assert encoded(RESUMED)["data"]["silence"]["length_s"] == 1500.0
+        for reason in ("silent", "expired"):
+            assert encoded(replace(CLOSED, end_reason=reason))["data"]["silence"]["last_value"] == 0.33
+        for transition in (OPENED, UPDATED, CLOSED, replace(CLOSED, end_reason="evicted")):
+            assert encoded(transition)["data"]["silence"] is None
+
+    def test_it_has_neither_direction_nor_peak_nor_numbers_of_a_sample(self) -> None:
+        data = encoded(NO_DATA)["data"]
+        assert (data["direction"], data["peak"]) == (None, None)
+        assert [data[name] for name in ("observed", "score", "expected", "lower", "upper")] == [None] * 5
+        assert (data["window"]["points"], data["window"]["anomalous_points"]) == (0, 0)
+
+    def test_it_is_the_only_reason(self) -> None:
+        (reason,) = reasons_for(NO_DATA)
+        assert (reason.code, reason.weight) == ("silent", 1.0)
+        assert reason.text == "no sample for 6 min; usually at most 1 min 1 s apart"
+
+    def test_its_fingerprint_is_its_own_and_its_ids_hold(self) -> None:
+        opened, closed = encoded(NO_DATA), encoded(RESUMED)
+        assert opened["data"]["fingerprint"] != encoded(OPENED)["data"]["fingerprint"]
+        assert opened["data"]["episode_id"] == closed["data"]["episode_id"]
+        assert opened["id"] != closed["id"]
+
+
 class TestReasons:
     def test_the_deviation_is_weighed_against_the_share_of_anomalous_points(self) -> None:
         reasons = reasons_for(replace(OPENED, peak_deviation=3.0, points=8, anomalous_points=6))
@@ -185,6 +217,30 @@ class TestSummary:
     def test_an_eviction_claims_no_recovery(self) -> None:
         text = summarise(replace(CLOSED, end_reason="evicted", expected=math.nan), BARE, topology_of({}))
         assert text.startswith("queue.depth had not recovered when the detector stopped following it (last value 0.33)")
+
+    def test_an_episode_that_ends_in_silence_claims_no_recovery_either(self) -> None:
+        later = replace(CLOSED, time_ms=CLOSED.time_ms + 90 * MINUTE_MS, observed=math.nan)
+        silent = summarise(replace(later, end_reason="silent"), BARE, topology_of({}))
+        assert silent.startswith(
+            "queue.depth had not recovered when it fell silent (last value 0.33, nothing for 1 h 30 min); peak 5.25"
+        )
+        expired = summarise(replace(later, end_reason="expired"), BARE, topology_of({}))
+        assert "had not recovered when it was forgotten (last value 0.33, nothing for 1 h 30 min)" in expired
+
+    def test_no_data_says_for_how_long_and_what_came_last(self) -> None:
+        assert encoded(NO_DATA)["data"]["summary"] == (
+            "http.server.request.duration.p95 of checkout has sent nothing for 6 min "
+            "(usually at most 1 min 1 s apart), last value 0.31 s at 2026-11-22 00:26:00Z"
+        )
+        assert encoded(RESUMED)["data"]["summary"] == (
+            "http.server.request.duration.p95 of checkout sends again: 0.3 s after 25 min without data; "
+            "last value 0.31 s at 2026-11-22 00:26:00Z"
+        )
+        evicted = replace(RESUMED, end_reason="evicted", observed=math.nan)
+        assert summarise(evicted, BARE, topology_of({})) == (
+            "queue.depth had not sent again when the detector stopped following it; "
+            "last value 0.31 at 2026-11-22 00:26:00Z"
+        )
 
     def test_a_learner_without_expected_values_makes_sense_too(self) -> None:
         blind = replace(OPENED, expected=math.nan, lower=math.nan, upper=math.nan)

@@ -126,11 +126,16 @@ class Model:
         self.values: list[float] = []
         self.last_ms: int | None = None
         self.interval_ms = math.nan
+        self.gaps_ms: list[float] = []
+        self.gap_ms = 0.0
 
     def step(self, index: int, row: Row) -> list[Transition]:
         self.values.append(row.observed)
         if self.last_ms is not None:
             interval = float(row.time_ms - self.last_ms)
+            counted = interval if len(self.gaps_ms) < 9 else min(interval, 2.0 * self.gap_ms)
+            self.gap_ms = max(counted, self.gap_ms * 0.99)
+            self.gaps_ms.append(interval)
             if math.isnan(self.interval_ms):
                 self.interval_ms = interval
             else:
@@ -187,6 +192,8 @@ class Model:
             points=len(episode.rows),
             anomalous_points=len(bad),
             interval_ms=self.interval_ms,
+            gap_ms=self.gap_ms,
+            last_sample_ms=row.time_ms,
             observed=row.observed,
             expected=row.expected,
             lower=row.expected - 1.0,

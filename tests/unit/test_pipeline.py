@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector.batches import Output
-from detector.pipeline import WATERMARK_NONE
+from detector.batches import WATERMARK_NONE, Output
+from detector.episodes import Policy
 from tests.pipelines import pipeline
 from tests.streams import batch_of, cuts, record
 
@@ -87,6 +87,82 @@ class TestAccounting:
     def test_another_partitions_batch_is_our_own_mistake(self) -> None:
         with pytest.raises(AssertionError):
             pipeline(partition=1).process(batch_of([record("m", 1, 1)]))
+
+
+class TestTimers:
+    """Expiry of idle series, and what moves the watermark."""
+
+    DAY_S = 86_400
+
+    def test_an_idle_series_is_forgotten_and_its_episode_closed(self) -> None:
+        subject = pipeline(idle_expiry_ms=1000 * self.DAY_S, policies=[Policy("p", silence_close_s=0.0)])
+        subject.process(batch_of(incident()))
+        last_s = START_S + 60 * 79
+        others = [record("m", last_s + 60 * turn, 1, {"service": "b"}) for turn in range(1, 1443)]
+        output = subject.process(batch_of(others, first_offset=80))
+        closed = events_of(output)[-1]["data"]
+        assert isinstance(closed, dict)
+        assert (closed["state"], closed["end_reason"]) == ("closed", "expired")
+        assert closed["provenance"]["offset"] == 80 + 1440, "the first row whose grid point is past a day of silence"
+        assert closed["silence"]["length_s"] > self.DAY_S
+        assert closed["ended_at"] == closed["silence"]["since"]
+        assert output.counts.series_expired == 1
+        assert (subject.series_count, subject.open_episodes) == (1, 0)
+
+    def test_its_slot_is_there_for_the_row_that_made_it_expire(self) -> None:
+        subject = pipeline(series_limit=2, idle_expiry_ms=1000 * self.DAY_S)
+        rows = [record("m", START_S + turn * 43_000, 1, {"service": name}) for turn, name in enumerate("abbbc")]
+        counts = subject.process(batch_of(rows)).counts
+        assert (counts.series_expired, counts.series_evicted, counts.series_created) == (1, 0, 3)
+
+    def test_a_series_that_comes_back_begins_anew(self) -> None:
+        subject = pipeline(idle_expiry_ms=1000 * self.DAY_S, keep_scores=True)
+        rows = [record("m", START_S + 60 * turn, turn % 3, {"service": "a"}) for turn in range(40)]
+        rows += [record("m", START_S + 3600 * turn, 1, {"service": "b"}) for turn in range(1, 49)]
+        rows += [record("m", START_S + 2 * self.DAY_S, 1, {"service": "a"})]
+        output = subject.process(batch_of(rows))
+        assert output.counts.series_created == 3
+        assert np.isnan(pipeline_scores(output)[-1])
+
+    def test_a_pause_of_the_whole_partition_makes_nothing_expire(self) -> None:
+        subject = pipeline(idle_expiry_ms=1000 * self.DAY_S)
+        rows = [record("m", START_S, 1, {"service": name}) for name in "abc"]
+        rows += [record("m", START_S + 30 * self.DAY_S + 60 * turn, 1, {"service": "a"}) for turn in range(1430)]
+        output = subject.process(batch_of(rows))
+        assert output.counts.series_expired == 0
+        assert subject.series_count == 3
+        later = [record("m", START_S + 31 * self.DAY_S + 60 * turn, 1, {"service": "a"}) for turn in range(3)]
+        assert subject.process(batch_of(later, first_offset=2000)).counts.series_expired == 2
+
+    def test_zero_means_never(self) -> None:
+        rows = [record("m", START_S + turn * 10 * self.DAY_S, 1, {"service": name}) for turn, name in enumerate("abab")]
+        assert pipeline().process(batch_of(rows)).counts.series_expired == 0
+
+    @pytest.mark.parametrize(
+        "unaccepted",
+        [
+            record("m", START_S + 99_999_999, 1, {"a": {"b": 1}}),
+            b"garbage",
+            record("m", START_S + 60, 1, {"service": "a"}),
+            record("m", START_S, 1, {"service": "a"}),
+        ],
+        ids=["unusable labels", "garbage", "repeated", "late"],
+    )
+    def test_what_is_not_accepted_does_not_move_the_watermark(self, unaccepted: bytes) -> None:
+        subject = pipeline(idle_expiry_ms=1000 * self.DAY_S, policies=[Policy("p", silence_close_s=60.0)])
+        rows = [record("m", START_S + 60 * turn, 1, {"service": "a"}) for turn in (0, 1)]
+        output = subject.process(batch_of([*rows, unaccepted]))
+        assert output.counts.series_expired == 0
+        assert subject.watermark_ms == 1000 * (START_S + 60)
+
+    def test_one_record_may_reach_several_grid_points(self) -> None:
+        subject = pipeline(policies=[Policy("p", silence_close_s=600.0)])
+        subject.process(batch_of(incident()))
+        times = [START_S + 60 * 79 + minutes * 60 for minutes in (5, 20, 40)]
+        output = subject.process(batch_of([record("c", times, [1, 2, 3])], first_offset=80))
+        (closed,) = events_of(output)
+        assert closed["time"] == "2025-06-15T16:45:00.000Z"
+        assert output.counts.closed == 1
 
 
 class TestSeriesLimit:

@@ -1,7 +1,7 @@
 """Which topics should exist: snapshots need a partition for each of the widest input topic."""
 
+from detector.commands.planned import planned_topics
 from detector.settings import KafkaSettings, Settings, StateSettings
-from detector.wiring import planned_topics
 
 
 def plans(topics: tuple[str, ...], existing: dict[str, int], *, enabled: bool = True) -> dict[str, int]:

@@ -14,8 +14,9 @@ from detector.batches import REJECT_REASONS, RecordBatch, Reject
 from detector.decoders import DecoderLimits, JsonMetricsDecoder, JsonPaths, LabelFault
 from detector.encoders import CloudEventsEncoder, Provenance, schema_documents
 from detector.encoders.examples import IDENTITY, MODEL
+from detector.episodes import NoData, Policy
 from detector.worker.dead_letters import dead_letter
-from tests.unit.episodes_feed import LIVELY, feed, new_judge, random_rows
+from tests.unit.episodes_feed import LIVELY, Row, feed, new_judge, random_rows
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 DOCUMENTS = schema_documents()
@@ -55,12 +56,19 @@ class TestAnomaly:
         judge = new_judge(LIVELY, slots=3)
         transitions = feed(judge, random_rows(3, 1_000, slots=3))
         transitions += judge.evict(np.arange(3), row=0, time_ms=0)
-        assert {transition.end_reason for transition in transitions} == {None, "recovered", "evicted"}
+        watched = new_judge(Policy("watched", open_points=1, open_window=1, no_data=NoData(intervals=1.0)), slots=3)
+        transitions += feed(watched, random_rows(3, 1_000, slots=3))
+        transitions += feed(watched, [Row(2_000_000_000_000 + 60_000 * turn, 0.0, 0.0) for turn in range(300)])
+        transitions += watched.evict(np.arange(1, 3), row=0, time_ms=2_100_000_000_000, reason="expired")
+        reasons = {None, "recovered", "evicted", "silent", "resumed", "expired"}
+        assert {transition.end_reason for transition in transitions} == reasons
         for transition in transitions:
             provenance = Provenance("metrics", 0, transition.row, -1)
             schema.validate(json.loads(encoder.encode(transition, IDENTITY, "lively", MODEL, provenance).value))
 
-    @pytest.mark.parametrize("path", ["data", "id", "data.summary", "data.series.labels", "data.peak.at"])
+    @pytest.mark.parametrize(
+        "path", ["data", "id", "data.summary", "data.series.labels", "data.window.start", "data.silence"]
+    )
     def test_a_missing_field_is_refused(self, path: str) -> None:
         event = example("anomaly.opened.json")
         *parents, last = path.split(".")
@@ -70,6 +78,14 @@ class TestAnomaly:
         del holder[last]
         with pytest.raises(ValidationError, match=f"'{last}' is a required property"):
             validator("anomaly.v1.json").validate(event)
+
+    @pytest.mark.parametrize(("part", "name"), [("peak", "at"), ("silence", "since")])
+    def test_a_part_that_may_be_null_is_whole_if_it_is_there(self, part: str, name: str) -> None:
+        event = example("anomaly.opened.json" if part == "peak" else "anomaly.no_data.json")
+        del event["data"][part][name]
+        assert not validator("anomaly.v1.json").is_valid(event)
+        event["data"][part] = None
+        assert validator("anomaly.v1.json").is_valid(event)
 
     @pytest.mark.parametrize(
         ("name", "value"), [("state", "open"), ("kind", "metric.odd"), ("severity", "ERROR"), ("started_at", "today")]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from detector.batches import SeriesIdentity, SeriesKey
+from detector.columns import Columns
 from detector.series import NO_SLOT, SeriesTable, admit, identify
 
 
@@ -91,6 +92,60 @@ class TestEviction:
         route(table, *(str(number).encode() for number in range(128)))
         table.last_ms[:] = np.arange(128)[::-1]
         assert table.victims().tolist() == [126, 127]
+
+
+def same_digest(key: SeriesKey) -> SeriesIdentity:
+    """Identities that all have one fingerprint."""
+    return SeriesIdentity("m", {"id": key[1].decode()}, f"m {key[1].decode()}", "00000000000000ff")
+
+
+def copied(table: SeriesTable) -> Columns:
+    """Everything but the aliases."""
+    copy = table.begin_copy(table.live_slots())
+    copy.take(np.arange(len(table)))
+    return copy.columns()
+
+
+class TestOneFingerprintForSeveralSeries:
+    """64 bits may coincide; series are then told apart by their text."""
+
+    def routed(self, table: SeriesTable, *raws: bytes) -> list[int]:
+        slots = np.full(len(raws), -9, dtype=np.int64)
+        table.route([("m", raw) for raw in raws], 0, slots, same_digest)
+        return slots.tolist()
+
+    def test_each_has_its_own_slot_however_it_is_written(self) -> None:
+        table = SeriesTable(10, 2)
+        assert self.routed(table, b"a", b"b", b"c", b"b", b"a") == [0, 1, 2, 1, 0]
+        assert len(table) == 3
+        assert [table.identity(slot).labels["id"] for slot in range(3)] == ["a", "b", "c"]
+
+    def test_the_limit_counts_all_of_them(self) -> None:
+        table = SeriesTable(2, 10)
+        assert self.routed(table, b"a", b"b", b"c") == [0, 1, -9]
+
+    @pytest.mark.parametrize("gone", [0, 1, 2])
+    def test_one_that_is_evicted_leaves_the_others(self, gone: int) -> None:
+        table = SeriesTable(10, 2)
+        self.routed(table, b"a", b"b", b"c")
+        table.evict(np.array([gone]))
+        assert len(table) == 2
+        kept = [slot for slot in range(3) if slot != gone]
+        assert self.routed(table, *(b"abc"[slot : slot + 1] for slot in kept)) == kept
+        assert self.routed(table, b"d", b"abc"[gone : gone + 1]) == [gone, 3]
+        assert len(table) == 4
+
+    def test_they_come_back_from_a_snapshot(self) -> None:
+        table, heir = SeriesTable(10, 20), SeriesTable(10, 20)
+        self.routed(table, b"a", b"b", b"c", b"d")
+        table.evict(np.array([1]))
+        columns = copied(table)
+        assert heir.restore(columns).tolist() == [0, 2, 3]
+        assert len(heir) == 3
+        assert {name: column.tobytes() for name, column in copied(heir).items()} == {
+            name: column.tobytes() for name, column in columns.items()
+        }
+        assert self.routed(heir, b"d", b"b", b"a", b"c") == [3, 1, 0, 2]
 
 
 class TestOrderOfTime:

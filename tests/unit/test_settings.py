@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from detector.episodes import DEFAULT_POLICY
+from detector.episodes import DEFAULT_POLICY, NoData
 from detector.errors import UsageError
 from detector.settings import (
     KafkaSettings,
@@ -94,6 +94,18 @@ FAULTS = [
             "policies[0].open: 7 of 5 can never be reached (in detector.yaml)",
             "policies[0].close: should read like '3 of 5' (in detector.yaml)",
             "policies[0].opn is not a setting; did you mean policies[0].open? (in detector.yaml)",
+        ],
+    ),
+    (
+        "policies: [{name: a, no_data: {interval: 3, min_s: -1}, silence_close_s: -1}]\nseries: {timer_interval_s: 0}",
+        [
+            "series.timer_interval_s: should be greater than or equal to 1, not 0 (in detector.yaml)",
+            "policies[0].silence_close_s: should be greater than or equal to 0, not -1 (in detector.yaml)",
+            "policies[0].no_data.min_s: should be greater than or equal to 0, not -1 (in detector.yaml)",
+            (
+                "policies[0].no_data.interval is not a setting; "
+                "did you mean policies[0].no_data.intervals? (in detector.yaml)"
+            ),
         ],
     ),
     (
@@ -233,6 +245,11 @@ class TestDefaults:
     def test_a_policy_without_fields_is_the_default_policy(self) -> None:
         assert policy_of(0, PolicySettings(name=DEFAULT_POLICY.name)) == DEFAULT_POLICY
 
+    def test_no_data_without_fields_is_the_default_too(self) -> None:
+        settings = load_settings([write("policies: [{name: a, no_data: {}}]")])
+        assert policy_of(0, settings.policies[0]).no_data == NoData()
+        assert DEFAULT_POLICY.no_data is None
+
     def test_the_limits_of_the_worker_are_its_own_defaults(self) -> None:
         assert limits_of(load_settings()) == WorkerLimits()
 
@@ -275,3 +292,5 @@ class TestHash:
         assert config_hash(load_settings([write("kafka: {group_id: x}\ntelemetry: {http_port: 1}")])) == plain
         assert config_hash(load_settings([write("decoder: {name_default: x}")])) != plain
         assert config_hash(load_settings([write("policies: [{name: x}]")])) != plain
+        assert config_hash(load_settings([write("series: {timer_interval_s: 61}")])) != plain
+        assert config_hash(load_settings([write("series: {idle_expiry_s: 0}")])) != plain

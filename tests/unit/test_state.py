@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.episodes import NoData, Policy
 from detector.errors import SnapshotRefusedError
+from detector.pipeline import PartitionPipeline
 from detector.state import (
     Pointer,
     SnapshotHeader,
@@ -26,9 +28,20 @@ from detector.state import (
 )
 from tests.pipelines import pipeline
 from tests.properties.test_pipeline_properties import stream
-from tests.streams import batch_of
+from tests.streams import batch_of, record
 
 GOLDEN: Final = Path(__file__).parent.parent.parent / "schemas" / "examples" / "snapshot.v1.bin"
+GOLDEN_TIMERS: Final = GOLDEN.with_name("snapshot.v1.timers.bin")
+LATER: Final = (
+    "episodes.excused_ms",
+    "episodes.gap_ms",
+    "episodes.gaps",
+    "episodes.no_data",
+    "episodes.no_data_episode",
+    "episodes.no_data_ms",
+    "series.excused_ms",
+)
+SILENT_AT: Final = 100
 HEADER: Final = SnapshotHeader(
     config_hash="h", cluster="c", topic="t", partition=3, offset=41, watermark_ms=5, series_count=2, open_episodes=1
 )
@@ -42,6 +55,22 @@ def example() -> bytes:
         "e": np.zeros(0),
     }
     return encode(HEADER, lambda: columns)
+
+
+def silent_stream() -> list[bytes]:
+    """Two series, of which one stops in an incident; at ``SILENT_AT`` it has no data, and its spike is still open."""
+    values = []
+    for turn in range(150):
+        names = ["a", "b"] if turn < 40 or turn > 120 else ["b"]
+        for name in names:
+            level = 50.0 if name == "a" and 35 <= turn < 40 else 10.0
+            values.append(record("m", 1_750_000_000 + 60 * turn, level + turn % 3, {"id": name}))
+    return values
+
+
+def silent_pipeline() -> PartitionPipeline:
+    policy = Policy("p", no_data=NoData(intervals=3.0, min_s=120.0))
+    return pipeline(policies=[policy], idle_expiry_ms=86_400_000)
 
 
 def forged(header: dict[str, object]) -> bytes:
@@ -123,6 +152,45 @@ class TestGoldenFile:
         assert [event.value for event in subject.process(rest).events] == [
             event.value for event in undisturbed.process(rest).events
         ]
+
+
+class TestLaterColumns:
+    """Columns that the first golden file does not have."""
+
+    def test_a_snapshot_with_them_loads_for_ever_in_the_middle_of_silences(self) -> None:
+        snapshot = decode(GOLDEN_TIMERS.read_bytes())
+        assert snapshot.header.open_episodes == 2
+        assert snapshot.columns["episodes.no_data"].sum() == 1
+        subject = silent_pipeline()
+        assert subject.restore(snapshot, cluster="golden") == SILENT_AT
+        undisturbed = silent_pipeline()
+        undisturbed.process(batch_of(silent_stream()[:SILENT_AT]))
+        assert encode(*undisturbed.snapshot(offset=SILENT_AT, cluster="golden")) == encode(
+            snapshot.header, lambda: snapshot.columns
+        )
+        rest = batch_of(silent_stream()[SILENT_AT:], first_offset=SILENT_AT)
+        events = [event.value for event in subject.process(rest).events]
+        assert events == [event.value for event in undisturbed.process(rest).events]
+        assert sum(b'"end_reason":"silent"' in event for event in events) == 1
+        assert sum(b'"end_reason":"resumed"' in event for event in events) == 1
+
+    @pytest.mark.parametrize("column", LATER)
+    def test_a_misshapen_one_is_refused(self, column: str) -> None:
+        snapshot = decode(GOLDEN_TIMERS.read_bytes())
+        for broken in (snapshot.columns[column][:-1], snapshot.columns[column].astype(np.float32)):
+            harmed = msgspec.structs.replace(snapshot, columns=snapshot.columns | {column: broken})
+            with pytest.raises(SnapshotRefusedError):
+                silent_pipeline().restore(harmed, cluster="golden")
+
+    def test_without_them_nothing_is_known_of_pauses(self) -> None:
+        snapshot = decode(GOLDEN_TIMERS.read_bytes())
+        columns = {name: values for name, values in snapshot.columns.items() if name not in LATER}
+        subject = silent_pipeline()
+        subject.restore(msgspec.structs.replace(snapshot, columns=columns), cluster="golden")
+        assert subject.open_episodes == 1
+        rest = batch_of(silent_stream()[SILENT_AT:], first_offset=SILENT_AT)
+        ends = [event.value for event in subject.process(rest).events if b'"state":"closed"' in event.value]
+        assert [b'"end_reason":"silent"' in event for event in ends] == [True]
 
 
 class TestRefusal:

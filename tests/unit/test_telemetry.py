@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from detector.batches import BatchCounts, Output, Reject
+from detector.batches import BatchCounts, LeftOut, Output, Reject
 from detector.errors import UsageError
 from detector.ports import TopicPartition
 from detector.telemetry import (
@@ -121,6 +121,7 @@ class TestTable:
 class TestObserver:
     def test_a_batch_is_counted_once_in_every_metric_it_concerns(self, telemetry: Telemetry) -> None:
         counts = BatchCounts(records=10, samples=12, scored=9, late=2, repeated=1, series_created=4, opened=3, closed=1)
+        counts.series_expired = 6
         telemetry.observer.batch_processed(
             report(counts, (Reject(0, 5, "wrong_type", "x"), Reject(1, 6, "wrong_type", "y")))
         )
@@ -131,6 +132,7 @@ class TestObserver:
         assert telemetry.value("detector_samples_dropped_total", **LABELS, reason="repeated") == 1
         assert telemetry.value("detector_records_rejected_total", **LABELS, reason="wrong_type") == 2
         assert telemetry.value("detector_series_created_total", **LABELS) == 4
+        assert telemetry.value("detector_series_expired_total", **LABELS) == 6
         assert telemetry.value("detector_episodes_changed_total", **LABELS, state="opened") == 3
         assert telemetry.value("detector_episodes_changed_total", **LABELS, state="closed") == 1
         assert telemetry.value("detector_series_held", **LABELS) == 7
@@ -316,7 +318,9 @@ class TestKeptModels:
         telemetry.observer.restored(PLACE, 0.25, 10, 30)
         telemetry.observer.restore_postponed(PLACE, "no answer")
         telemetry.observer.replayed(PLACE, 20)
+        telemetry.observer.models_left_out(PLACE, LeftOut("size_limit", 7, "too large"))
         telemetry.observer.state_lost(PLACE, "other settings", 7)
+        assert telemetry.value("detector_models_left_out_total", **LABELS, reason="size_limit") == 7
         assert telemetry.value("detector_snapshots_written_total", **LABELS) == 1
         assert telemetry.value("detector_snapshots_failed_total", **LABELS) == 1
         assert telemetry.value("detector_snapshot_written_bytes", **LABELS) == 4096
@@ -328,9 +332,11 @@ class TestKeptModels:
 
     def test_what_an_operator_should_see_is_logged_with_its_reason(self, telemetry: Telemetry) -> None:
         telemetry.observer.snapshot_failed(PLACE, "no leader")
+        telemetry.observer.models_left_out(PLACE, LeftOut("size_limit", 7, "too large"))
         telemetry.observer.state_lost(PLACE, "other settings", 0)
         lines = [(line["level"], line["event"], line["partition"], line["reason"]) for line in telemetry.lines()]
         assert lines == [
             ("warning", "snapshot_failed", "metrics[3]", "no leader"),
+            ("warning", "models_left_out", "metrics[3]", "size_limit"),
             ("warning", "state_lost", "metrics[3]", "other settings"),
         ]
