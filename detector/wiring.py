@@ -19,7 +19,7 @@ from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
 from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook, parse_matchers
 from detector.errors import UsageError
-from detector.io.kafka_config import ConsumerGroup, KafkaConnection
+from detector.io.kafka_config import TRANSACTION_SHARE, ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
@@ -355,7 +355,13 @@ def delivery_of(settings: Settings, connection: KafkaConnection, source: KafkaSo
         group_id=f"{settings.kafka.group_id}-probe",
         name=transactional_id,
     )
-    sink = KafkaTransactionalSink(connection, transactional_id=transactional_id, probe=probe, timeout_s=timeout_s)
+    sink = KafkaTransactionalSink(
+        connection,
+        transactional_id=transactional_id,
+        probe=probe,
+        timeout_s=timeout_s,
+        commit_timeout_s=TRANSACTION_SHARE * timeout_s,
+    )
     return ExactlyOnce(source, sink)
 
 

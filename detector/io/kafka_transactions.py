@@ -25,7 +25,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 
 from detector.errors import DeliveryFailedError, OutcomeUnknownError, TransactionAbortedError, UsageError
 from detector.io.kafka_columns import RawMessage
-from detector.io.kafka_config import TRANSACTION_SHARE, TRANSACTION_TIMEOUT_S, KafkaConnection
+from detector.io.kafka_config import TRANSACTION_TIMEOUT_S, KafkaConnection
 from detector.io.kafka_errors import (
     Reaction,
     SeldomLog,
@@ -38,6 +38,8 @@ from detector.ports import Committed, GroupMember, Message, ReceiptListener, Top
 
 CALL_TIMEOUT_S: Final = 5.0
 """One call of the client; it is repeated until the deadline of what it belongs to."""
+COMMIT_TIMEOUT_S: Final = 15.0
+"""A commit with all repetitions; below the transaction's own time-out, after which the broker aborts it."""
 ABORT_TIMEOUT_S: Final = 2.0
 """A courtesy to readers, who otherwise wait until the next producer with our id, or the time-out, ends it."""
 PAUSE_S: Final = 0.05
@@ -74,7 +76,7 @@ class KafkaTransactionalSink:
     """Messages out, in transactions. Used by one thread. Raises ``UsageError`` when librdkafka refuses an option.
 
     ``probe`` runs once, with the first producer. The broker aborts a transaction that is open for ``timeout_s``; a
-    commit with all its repetitions gets a share of that.
+    commit with all its repetitions gets ``commit_timeout_s``, which is less.
     """
 
     def __init__(
@@ -84,10 +86,11 @@ class KafkaTransactionalSink:
         transactional_id: str,
         probe: Probe | None = None,
         timeout_s: float = TRANSACTION_TIMEOUT_S,
+        commit_timeout_s: float = COMMIT_TIMEOUT_S,
         room_timeout_s: float = ROOM_TIMEOUT_S,
     ) -> None:
         self._options = connection.transaction_options(transactional_id, timeout_s)
-        self._commit_timeout_s = TRANSACTION_SHARE * timeout_s
+        self._commit_timeout_s = commit_timeout_s
         self._transactional_id = transactional_id
         self._room_timeout_s = room_timeout_s
         self._probe = probe

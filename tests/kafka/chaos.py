@@ -27,7 +27,7 @@ from tests.kafka.cluster import NODES, ClusterOfJars, running_cluster
 from tests.kafka.faults import POINTS, Fault
 from tests.kafka.inputs import Feeder
 from tests.kafka.outcome import aborted, differences, expected, outcome
-from tests.kafka.workers import Stage, WorkerRun
+from tests.kafka.workers import Stage, WorkerRun, until
 
 PARTITIONS: Final = 4
 SHARE_RECORDS: Final = 600
@@ -44,6 +44,7 @@ TURN_S: Final = 0.05
 STORY_S: Final = 5.0
 NODE_PAUSE_S: Final = (4.0, 12.0)
 NODE_AWAY_S: Final = (0.5, 5.0)
+FINAL_S: Final = 120.0
 GATE_FAILED: Final = 3
 EXTRA_KINDS: Final = ("random", "random", "random", "stopped", "zombie", "term")
 """Besides the named points. ``stopped``: SIGSTOP past the session's end, SIGCONT, kill; ``zombie``: the same with an
@@ -231,6 +232,7 @@ class Chaos:
 def finish(stage: Stage, settings: Path) -> None:
     """Let two undisturbed workers come to the end of the input and stop in order, one after the other."""
     with WorkerRun(settings, forked=True) as first, WorkerRun(settings, pod="pod-1", forked=True) as second:
+        until(lambda: first.ready() and second.ready(), "both are ready", deadline_s=FINAL_S)
         stage.until_committed(second)
         for worker in (first, second):
             code = worker.stopped()

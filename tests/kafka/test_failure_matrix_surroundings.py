@@ -179,7 +179,6 @@ class TestRow14BadInput:
         broken = {
             "river": "river.anomaly.PredictiveAnomalyDetection",
             "params": {"predictive_model": {"river": "river.time_series.HoltWinters", "params": winters}},
-            "features": [],
             "quiet_samples_max": 50,
         }
         settings = stage.settings(
@@ -210,7 +209,7 @@ class TestRow15TooManySeries:
         with WorkerRun(settings, forked=True) as worker:
             stage.until_committed(worker)
             assert worker.metric("detector_series_held") <= limit
-            assert worker.metric("detector_series_evicted_total") >= len(values) // 2 - limit
+            assert worker.metric("detector_series_evicted_total") >= 20 * limit
             worker.killed()
         stage.write(values[len(values) // 2 :])
         finish(stage, settings)

@@ -17,6 +17,8 @@ from typing import Any, Final, Literal, Self
 import psutil
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from tests.kafka.faults import Fault
@@ -131,7 +133,11 @@ class Stage:
             assert future.result(DEADLINE_S).low_watermark == before
 
     def truncate(self, topic: str) -> None:
-        """Let retention remove everything in partition 0 of a topic."""
+        """Remove everything in partition 0 of a compacted topic, as retention does once it may."""
+        policy = ConfigEntry("cleanup.policy", "compact,delete", incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[policy])
+        for altered in self._admin.incremental_alter_configs([resource]).values():
+            altered.result(DEADLINE_S)
         (future,) = self._admin.delete_records([TopicPartition(topic, 0, OFFSET_END)]).values()
         assert future.result(DEADLINE_S).low_watermark > 0
 
