@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 
 from detector.batches import BatchCounts, Event, LeftOut, Output, RecordBatch, Reject
-from detector.columns import Deferred
+from detector.columns import Columns
 from detector.io import MemoryBroker, MemorySink, MemorySnapshotStore, MemorySource, StoredRecord
 from detector.ports import TopicPartition
-from detector.state import Snapshot, SnapshotHeader
+from detector.state import Snapshot, SnapshotHeader, encode
 from detector.worker import (
     AtLeastOnce,
     BatchReport,
@@ -18,6 +18,7 @@ from detector.worker import (
     OutputListener,
     OutputTopics,
     PipelineFactory,
+    ProcessingPipeline,
     StateKeeping,
     StateLimits,
     Worker,
@@ -45,6 +46,31 @@ class ManualClock:
         return 1_700_000_000_000 + round(self.now_s * 1000)
 
 
+class TwoSlices:
+    """A copy that takes two turns; what was copied is known at once."""
+
+    def __init__(self, header: SnapshotHeader, columns: Columns) -> None:
+        self.header = header
+        self._columns = columns
+        self._advanced = 0
+
+    def advance(self) -> bool:
+        self._advanced += 1
+        return self._advanced >= 2
+
+    def columns(self) -> Columns:
+        assert self._advanced >= 2
+        return self._columns
+
+
+def state_of(pipeline: ProcessingPipeline, offset: int) -> bytes:
+    """The whole state as a snapshot; a snapshot that is under way is given up."""
+    copy = pipeline.begin_snapshot(offset=offset, cluster="memory")
+    while not copy.advance():
+        pass
+    return encode(copy.header, copy.columns)
+
+
 class CountingPipeline:
     """Emits an event for every ``every``-th record, naming its place; rejects records that begin with ``bad``.
 
@@ -69,7 +95,7 @@ class CountingPipeline:
     def config_hash(self) -> str:
         return f"every-{self._every}"
 
-    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, Deferred]:
+    def begin_snapshot(self, *, offset: int, cluster: str) -> "TwoSlices":
         header = SnapshotHeader(
             config_hash=self.config_hash,
             cluster=cluster,
@@ -80,8 +106,7 @@ class CountingPipeline:
             series_count=self.series_count,
             open_episodes=0,
         )
-        columns = {"seen": np.array([self._seen])}
-        return header, lambda: columns
+        return TwoSlices(header, {"seen": np.array([self._seen])})
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         assert snapshot.header.cluster == cluster

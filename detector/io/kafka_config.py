@@ -116,13 +116,16 @@ class KafkaConnection:
             **self._passed_to_producer(),
         }
 
-    def transaction_options(self, transactional_id: str, timeout_s: float) -> dict[str, Option]:
+    def transaction_options(self, transactional_id: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> dict[str, Option]:
         """Options of a transactional producer, whose transactions the broker aborts after ``timeout_s``."""
         timeout_ms = round(timeout_s * 1000)
         return {
             **self.producer_options(),
             # A message that takes longer than its transaction is lost with it; better to know before the broker does.
             "message.timeout.ms": round(TRANSACTION_SHARE * timeout_ms),
+            # A coordinator that has vanished is asked again after this; without it, a call takes as long as a
+            # transaction may.
+            "socket.timeout.ms": min(5_000, timeout_ms // 2),
             **self._passed_to_producer(),
             "transactional.id": transactional_id,
             "transaction.timeout.ms": timeout_ms,

@@ -4,8 +4,9 @@
 help: raise with the broker's words. A code that stands in no table waits where the client calls it retriable and stops
 otherwise; a fatal error always stops.
 
-Transactions know one more: ``ABORT`` gives up what the transaction holds and goes on from the last commit, with a new
-producer. A fatal error is one of the client, not of the process: after some a new producer may go on, too.
+Transactions know two more. ``ABORT`` gives up what the transaction holds and goes on from the last commit, with a new
+producer. ``UNKNOWN``, for a commit only: it may or may not have happened; only a new process can read which. Their
+table is in :mod:`detector.io.transaction_errors`.
 
 Source: librdkafka INTRODUCTION.md, "Error handling" and "Transactional producer"; rdkafka.h, rd_kafka_resp_err_t;
 KIP-98, KIP-447 and KIP-890 for what brokers mean by their codes.
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, Protocol
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 
 class Reaction(Enum):
@@ -27,6 +28,7 @@ class Reaction(Enum):
     WAIT = "wait"
     STOP = "stop"
     ABORT = "abort"
+    UNKNOWN = "unknown"
 
 
 TRANSPORT: Final[frozenset[int]] = frozenset(
@@ -97,43 +99,6 @@ ON_COMMIT: Final = _table(TRANSPORT | REBALANCING)
 """Errors of a commit: WAIT means that a later commit may cover the same records."""
 
 
-IN_TRANSACTION: Final[Mapping[int, Reaction]] = {
-    **dict.fromkeys(REFUSED, Reaction.STOP),
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Reaction.STOP,
-    # Somebody else has our transactional id, or our transaction took too long: who goes on would fence the other again.
-    KafkaError._FENCED: Reaction.STOP,
-    KafkaError.INVALID_PRODUCER_EPOCH: Reaction.STOP,
-    KafkaError.PRODUCER_FENCED: Reaction.STOP,
-    # The coordinator or a leader has forgotten us, or counts otherwise: a new producer begins a new count.
-    KafkaError.INVALID_TXN_STATE: Reaction.ABORT,
-    KafkaError.INVALID_PRODUCER_ID_MAPPING: Reaction.ABORT,
-    KafkaError.UNKNOWN_PRODUCER_ID: Reaction.ABORT,
-    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER: Reaction.ABORT,
-    KafkaError.MSG_SIZE_TOO_LARGE: Reaction.ABORT,
-    # The group has moved on, and with it the partitions.
-    **dict.fromkeys(REBALANCING, Reaction.ABORT),
-}
-"""Errors of a transactional producer that mean more, or less, than their flags say."""
-
-
-def reaction_in_transaction(error: KafkaError) -> Reaction:
-    """What ``error`` of a transactional call asks for: by the table, else by its flags; WAIT: the same call again."""
-    known = IN_TRANSACTION.get(error.code())
-    if known is not None:
-        return known
-    if error.fatal():
-        return Reaction.STOP
-    if error.txn_requires_abort():
-        return Reaction.ABORT
-    return Reaction.WAIT if error.retriable() else Reaction.STOP
-
-
-def reaction_to_undelivered(error: KafkaError) -> Reaction:
-    """What a message that failed in a transaction asks for: its report has no flags, and the transaction is lost."""
-    known = IN_TRANSACTION.get(error.code(), Reaction.ABORT)
-    return Reaction.STOP if error.code() == KafkaError._FATAL else known
-
-
 def reaction_to(error: KafkaError, table: Mapping[int, Reaction]) -> Reaction:
     """What ``error`` asks for, met where ``table`` applies."""
     if error.fatal():
@@ -147,6 +112,37 @@ def reaction_to(error: KafkaError, table: Mapping[int, Reaction]) -> Reaction:
 def words(error: KafkaError) -> str:
     """The broker's or client's own words, with the code's name to search for."""
     return f"{error.str()} ({error.name()})"
+
+
+def error_of(call: Callable[[], object]) -> KafkaError | None:
+    """Call; give the error that the client raised, if it did.
+
+    A fatal error is raised out of any call that serves callbacks. A callback that is served after it in the same call
+    runs into it: then it lies underneath a ``SystemError``, or is gone, and ``_FATAL`` is all that can be said.
+    """
+    try:
+        call()
+    except (KafkaException, SystemError) as exception:
+        return _client_error(exception)
+    return None
+
+
+def _client_error(exception: BaseException) -> KafkaError:
+    """Look for the client's error underneath.
+
+    Tracebacks are cut off: the client never lets go of some of the exceptions that went through its callbacks, and with
+    the frames of their tracebacks a producer and its threads would stay.
+    """
+    cause: BaseException | None = exception
+    while cause is not None and not isinstance(cause, KafkaException):
+        cause = cause.__cause__
+    exception.__traceback__ = None
+    if cause is None:
+        return KafkaError(KafkaError._FATAL, str(exception), True)
+    cause.__traceback__ = None
+    error = cause.args[0]
+    assert isinstance(error, KafkaError)
+    return error
 
 
 class WarningLog(Protocol):

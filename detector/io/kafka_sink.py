@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from detector.errors import DeliveryFailedError, UsageError
 from detector.io.kafka_columns import RawMessage
 from detector.io.kafka_config import KafkaConnection
-from detector.io.kafka_errors import ON_DELIVERY, Reaction, SeldomLog, reaction_to, words
+from detector.io.kafka_errors import ON_DELIVERY, Reaction, SeldomLog, error_of, reaction_to, words
 from detector.ports import Message, Receipt, ReceiptListener
 
 ROOM_TIMEOUT_S: Final = 30.0
@@ -70,20 +70,25 @@ class KafkaSink:
 
     def poll(self, timeout_s: float) -> None:
         """Serve delivery reports."""
-        self._producer.poll(timeout_s)
-        self._raise_failure()
+        self._serve(partial(self._producer.poll, timeout_s))
 
     def flush(self, timeout_s: float) -> None:
         """Send what lingers and wait for every report."""
-        self._producer.flush(timeout_s)
-        self._raise_failure()
+        self._serve(partial(self._producer.flush, timeout_s))
         if self._pending:
             raise DeliveryFailedError(f"{self._pending} messages were not acknowledged within {timeout_s:.1f} s")
 
     def close(self) -> None:
         """Throw away what is pending; the client itself goes with the last reference."""
-        self._producer.purge()
-        self._producer.flush(0)
+        error_of(self._producer.purge)
+        error_of(partial(self._producer.flush, 0))
+
+    def _serve(self, call: Callable[[], object]) -> None:
+        """Make a call that serves reports; a fatal error is raised out of it."""
+        error = error_of(call)
+        if error is not None:
+            self._failure = self._failure or DeliveryFailedError(f"the producer cannot go on: {words(error)}")
+        self._raise_failure()
 
     def _queue(self, message: Message, on_receipt: ReceiptListener | None) -> bool:
         """Hand over to librdkafka; false when its queue is full."""

@@ -17,7 +17,7 @@ from confluent_kafka import TopicPartition as ClientPartition
 from detector.errors import SnapshotRefusedError, SourceFailedError, StateUnavailableError
 from detector.io.kafka_columns import RawMessage
 from detector.io.kafka_config import ConsumerGroup, KafkaConnection, Option
-from detector.io.kafka_errors import words
+from detector.io.kafka_errors import TRANSPORT, words
 from detector.io.snapshot_records import HEADER, ChunkRecord, checked, complete, messages_of
 from detector.ports import Message, TopicPartition
 from detector.state import Pointer
@@ -119,6 +119,8 @@ def state_topic(client: Consumer | Producer, name: str, timeout_s: float) -> tup
     """
     answer = client.list_topics(name, timeout=timeout_s)
     topic = answer.topics.get(name)
+    if topic is not None and topic.error is not None and topic.error.code() in TRANSPORT:
+        raise KafkaException(topic.error)
     if topic is None or topic.error is not None:
         why = "does not exist" if topic is None or topic.error is None else words(topic.error)
         raise SourceFailedError(

@@ -5,12 +5,26 @@ from enum import Enum
 from typing import Final, Protocol
 
 from detector.batches import LeftOut, Output, RecordBatch
-from detector.columns import Deferred
+from detector.columns import Columns
 from detector.ports import NOT_COMMITTED, Committed, TopicPartition
 from detector.state import Pointer, Snapshot, SnapshotHeader, format_pointer
 from detector.worker.dead_letters import RejectGuard
 from detector.worker.limits import WorkerLimits
 from detector.worker.observer import Pipeline
+
+
+class StateSlices(Protocol):
+    """A copy of a partition's state that is taken slice by slice."""
+
+    @property
+    def header(self) -> SnapshotHeader:
+        """What it is of."""
+
+    def advance(self) -> bool:
+        """Copy the next slice; true once all is copied."""
+
+    def columns(self) -> Columns:
+        """What was copied, laid out; in any thread."""
 
 
 class ProcessingPipeline(Pipeline, Protocol):
@@ -23,8 +37,8 @@ class ProcessingPipeline(Pipeline, Protocol):
     def process(self, batch: RecordBatch) -> Output:
         """Everything that comes of the next records of the partition."""
 
-    def snapshot(self, *, offset: int, cluster: str) -> tuple[SnapshotHeader, Deferred]:
-        """Copy the state after all records before ``offset``."""
+    def begin_snapshot(self, *, offset: int, cluster: str) -> StateSlices:
+        """Begin to copy the state after all records before ``offset``; batches may be processed between its slices."""
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         """Become what the snapshot says; raises ``SnapshotRefusedError``, and is of no use after that."""

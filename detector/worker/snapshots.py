@@ -1,7 +1,7 @@
 """Snapshots of the partitions' states, taken while records flow.
 
 1. A partition is due every ``interval_s``, if it has processed anything since its last snapshot.
-2. The loop copies its columns; one thread beside it encodes them and cuts chunks.
+2. The loop copies its columns, a slice per turn; one thread beside it encodes them and cuts chunks.
 3. The loop hands the chunks to the sink, a few at a time, between the events; in transactions they are part of them.
 4. When all chunks are acknowledged the pointer to them goes with the next commit.
 5. Only when that commit is confirmed may the next snapshot begin: it takes the place of the one before, and the pointer
@@ -9,14 +9,15 @@
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Final, NamedTuple
 
 from detector.columns import Deferred
 from detector.ports import Clock, Message, Receipt, Sink, SnapshotStore, TopicPartition
 from detector.state import Pointer, SnapshotHeader, chunks_of, encode
-from detector.worker.assignments import Assignments, OwnedPartition
+from detector.worker.assignments import Assignments, OwnedPartition, StateSlices
 from detector.worker.limits import StateLimits
 from detector.worker.observer import WorkerObserver
 from detector.worker.restores import pointer_is_committed
@@ -56,20 +57,35 @@ def lay_out(
 
 
 class _Job:
-    """One snapshot on its way."""
+    """One snapshot on its way: copied, then encoded by ``encode``, then sent."""
 
-    def __init__(self, partition: OwnedPartition, encoding: Future[LaidOut], began_s: float) -> None:
+    def __init__(
+        self,
+        partition: OwnedPartition,
+        copy: StateSlices,
+        encode: Callable[[], Future[LaidOut]],
+        began_s: float,
+    ) -> None:
         self.partition = partition
         self.began_s = began_s
         self.failure: str | None = None
-        self._encoding = encoding
+        self._copy: StateSlices | None = copy
+        self._encode = encode
+        self._encoding: Future[LaidOut] | None = None
         self._laid_out: LaidOut | None = None
         self._unsent: Iterator[Message] = iter(())
         self._on_its_way = 0
         self._offsets: list[int] = []
 
+    def copied(self) -> bool:
+        """Copy one more slice, unless all is copied; then the encoding begins."""
+        if self._encoding is None and self._copy is not None and self._copy.advance():
+            self._copy, self._encoding = None, self._encode()
+        return self._encoding is not None
+
     def encoded(self, timeout_s: float) -> bool:
         """Whether there is something to send; waits for it."""
+        assert self._encoding is not None, "copied first"
         if self._laid_out is None:
             try:
                 self._laid_out = self._encoding.result(timeout_s)
@@ -155,7 +171,7 @@ class SnapshotTaker:
     def _finish_job(self, deadline_s: float) -> None:
         while self._job is not None and self._time_left_s(deadline_s) > 0:
             self._go_on(self._job, self._time_left_s(deadline_s))
-            if self._job is not None:
+            if self._job is not None and self._job.copied():
                 self._sink.poll(min(FINISH_POLL_S, self._time_left_s(deadline_s)))
 
     def _time_left_s(self, deadline_s: float) -> float:
@@ -172,19 +188,19 @@ class SnapshotTaker:
         assert partition.pointer is not None
         began_s = self._clock.monotonic_s()
         partition.snapshot_due_s = began_s + self._limits.interval_s
-        header, columns = partition.pipeline.snapshot(offset=partition.processed, cluster=partition.cluster)
+        copy = partition.pipeline.begin_snapshot(offset=partition.processed, cluster=partition.cluster)
         for left_out in partition.pipeline.take_left_out():
             self._observer.models_left_out(partition.place, left_out)
         generation = partition.pointer.generation + 1
-        encoding = self._executor.submit(lay_out, self._store, partition.place, header, columns, generation)
-        self._job = _Job(partition, encoding, began_s)
+        laying_out = partial(lay_out, self._store, partition.place, copy.header, copy.columns, generation)
+        self._job = _Job(partition, copy, partial(self._executor.submit, laying_out), began_s)
 
     def _go_on(self, job: _Job, timeout_s: float) -> None:
         """Send what there is room for; end the snapshot when all of it is acknowledged, or some of it never will be."""
         if not self._assignments.holds(job.partition):
             self._job = None  # taken away meanwhile; what was written of it is found by nobody
             return
-        if not job.encoded(timeout_s):
+        if not job.copied() or not job.encoded(timeout_s):
             return
         job.send(self._sink)
         pointer = job.done()

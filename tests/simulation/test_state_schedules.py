@@ -21,7 +21,7 @@ from detector.worker import StateLimits, WorkerLimits
 from tests.pipelines import pipeline
 from tests.simulation.test_worker_pipelines import build, stream
 from tests.streams import TOPIC, batch_of
-from tests.workers import GROUP, STATE, TOPICS, Bench, LazyExecutor, ManualClock, delivered
+from tests.workers import GROUP, STATE, TOPICS, Bench, LazyExecutor, ManualClock, delivered, state_of
 
 PARTITIONS: Final = 3
 STEPS: Final = 260
@@ -206,12 +206,8 @@ class Schedule:
         ends = {place: len(self.broker.records(place)) for place in self.places}
         last.run_until(lambda: self.broker.committed(GROUP) == ends and last.worker.ready)
         pipelines = [last.worker._assignments.at(place).pipeline for place in self.places]
-        states = [
-            encode(*each.snapshot(offset=ends[place], cluster="memory"))
-            for place, each in zip(self.places, pipelines, strict=True)
-        ]
         last.worker.finish()
-        return states
+        return [state_of(each, ends[place]) for place, each in zip(self.places, pipelines, strict=True)]
 
 
 def run(seed: int) -> tuple[Schedule, list[bytes]]:

@@ -121,6 +121,28 @@ class TestRun:
         assert (states[0], states[-1]) == ("opened", "closed")
         assert [lines[0]["event"], lines[-1]["event"]] == ["worker_started", "worker_stopped"]
 
+    def test_brokers_without_transactions_end_it_with_one_and_the_remedy(
+        self, broker: EmbeddedBroker, tmp_path: Path
+    ) -> None:
+        config = {
+            "kafka": {"bootstrap_servers": broker.bootstrap_servers, "topics": ["metrics"]},
+            "telemetry": {"http_host": "127.0.0.1", "http_port": 0, "log_format": "json"},
+        }
+        (tmp_path / "c.yaml").write_bytes(orjson.dumps(config))
+        done = subprocess.run(  # noqa: S603  # our own command
+            [sys.executable, "-m", "detector", "run", "--config", str(tmp_path / "c.yaml")],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+            env=environment(),
+        )
+        *lines, last = done.stderr.splitlines()
+        events = [orjson.loads(line)["event"] for line in lines]
+        assert done.returncode == 1
+        assert "set delivery.mode: at_least_once" in last
+        assert (events[0], events[-1]) == ("worker_started", "worker_stopped")
+
 
 class TestTopics:
     def run(self, broker: EmbeddedBroker, prefix: str) -> "subprocess.CompletedProcess[str]":
