@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?=
 NODES ?= 1
+KILLS ?= 200
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench kafka warmup schemas clean
+.PHONY: help install demo test lint format bench chaos kafka warmup schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -36,6 +38,10 @@ format: $(STAMP) ## apply formatting and safe fixes
 
 bench: $(STAMP) ## run the benchmarks and write benchmarks/README.md
 	$(BIN)/python -m benchmarks.report
+
+chaos: $(STAMP) ## long tests of failures, then 200 kills of workers and nodes of a real cluster (KILLS=, SEED=)
+	$(BIN)/pytest -m chaos
+	$(BIN)/python -m tests.kafka.chaos --kills $(KILLS) --seed $(SEED)
 
 kafka: $(STAMP) ## a real Apache Kafka in the foreground, until Ctrl-C (NODES=3 for a cluster)
 	$(BIN)/python -m tests.kafka.broker --nodes $(NODES)

@@ -19,7 +19,7 @@ from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
 from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook, parse_matchers
 from detector.errors import UsageError
-from detector.io.kafka_config import ConsumerGroup, KafkaConnection
+from detector.io.kafka_config import TRANSACTION_SHARE, ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
@@ -59,6 +59,10 @@ COMPILED_LEARNERS: Final = tuple(name for name in LEARNERS if name != "river")
 ENCODER: Final = "cloudevents"
 PLAIN_FORMAT: Final = "json"
 """In which this package writes records itself: rows of CSV files, the warm-up."""
+
+TRANSACTION_COMMITS_MIN: Final = 4
+"""Commit intervals that a transaction's time-out holds at least: one passes before a commit is due, one more before it
+is waited for, and the rest is for the commit itself."""
 
 LearnerFactory = Callable[[], Learner]
 
@@ -337,6 +341,13 @@ def delivery_of(settings: Settings, connection: KafkaConnection, source: KafkaSo
             "settings: delivery.mode: exactly_once needs state.enabled: true, since what an aborted transaction held "
             "is computed again from the state before it; or set delivery.mode: at_least_once"
         )
+    timeout_s, interval_s = settings.delivery.transaction_timeout_s, settings.worker.commit_interval_s
+    if timeout_s < TRANSACTION_COMMITS_MIN * interval_s:
+        raise UsageError(
+            f"settings: delivery.transaction_timeout_s: {timeout_s:g} is too little for worker.commit_interval_s: "
+            f"{interval_s:g}, since brokers would abort transactions that are only slow; at least "
+            f"{TRANSACTION_COMMITS_MIN * interval_s:g} is needed"
+        )
     transactional_id = settings.kafka.transactional_id or f"{settings.output.prefix}-{socket.gethostname()}"
     probe = TransactionProbe(
         connection,
@@ -344,7 +355,14 @@ def delivery_of(settings: Settings, connection: KafkaConnection, source: KafkaSo
         group_id=f"{settings.kafka.group_id}-probe",
         name=transactional_id,
     )
-    return ExactlyOnce(source, KafkaTransactionalSink(connection, transactional_id=transactional_id, probe=probe))
+    sink = KafkaTransactionalSink(
+        connection,
+        transactional_id=transactional_id,
+        probe=probe,
+        timeout_s=timeout_s,
+        commit_timeout_s=TRANSACTION_SHARE * timeout_s,
+    )
+    return ExactlyOnce(source, sink)
 
 
 def state_keeping(settings: Settings, connection: KafkaConnection) -> StateKeeping | None:

@@ -68,17 +68,12 @@ PRODUCER_DEFAULTS: Final[Options] = {
     "message.max.bytes": 16_777_216,
 }
 
-TRANSACTION_TIMEOUT_MS: Final = 20_000
+TRANSACTION_TIMEOUT_S: Final = 20.0
 """After which the broker aborts an open transaction: what readers wait for at most when a worker dies without a
 successor of its name. Brokers refuse more than ``transaction.max.timeout.ms`` (15 minutes)."""
 
-TRANSACTION_DEFAULTS: Final[Options] = {
-    **PRODUCER_DEFAULTS,
-    # A message that takes longer than its transaction is lost with it; better to know before the broker does.
-    "message.timeout.ms": 15_000,
-    # A coordinator that has vanished is asked again after this; without it, a call takes as long as a transaction may.
-    "socket.timeout.ms": 5_000,
-}
+TRANSACTION_SHARE: Final = 0.75
+"""Of the transaction's time-out, for a message or a commit: we must have given up before the broker does."""
 
 GroupProtocol = Literal["classic", "consumer"]
 
@@ -121,13 +116,19 @@ class KafkaConnection:
             **self._passed_to_producer(),
         }
 
-    def transaction_options(self, transactional_id: str) -> dict[str, Option]:
-        """Options of a transactional producer."""
+    def transaction_options(self, transactional_id: str, timeout_s: float = TRANSACTION_TIMEOUT_S) -> dict[str, Option]:
+        """Options of a transactional producer, whose transactions the broker aborts after ``timeout_s``."""
+        timeout_ms = round(timeout_s * 1000)
         return {
             **self.producer_options(),
-            **{name: value for name, value in TRANSACTION_DEFAULTS.items() if name not in self._passed_to_producer()},
+            # A message that takes longer than its transaction is lost with it; better to know before the broker does.
+            "message.timeout.ms": round(TRANSACTION_SHARE * timeout_ms),
+            # A coordinator that has vanished is asked again after this; without it, a call takes as long as a
+            # transaction may.
+            "socket.timeout.ms": min(5_000, timeout_ms // 2),
+            **self._passed_to_producer(),
             "transactional.id": transactional_id,
-            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            "transaction.timeout.ms": timeout_ms,
         }
 
     def consumer_options(self, group: "ConsumerGroup") -> dict[str, Option]:

@@ -32,7 +32,7 @@ from detector.errors import (
     UsageError,
 )
 from detector.io.kafka_columns import RawMessage
-from detector.io.kafka_config import KafkaConnection
+from detector.io.kafka_config import TRANSACTION_TIMEOUT_S, KafkaConnection
 from detector.io.kafka_errors import REFUSED, Reaction, SeldomLog, error_of, words
 from detector.io.kafka_sink import ROOM_POLL_S, ROOM_TIMEOUT_S, queue_message, receipt_of
 from detector.io.transaction_errors import (
@@ -133,7 +133,8 @@ class _Life:
 class KafkaTransactionalSink:
     """Messages out, in transactions. Used by one thread. Raises ``UsageError`` when librdkafka refuses an option.
 
-    ``probe`` runs with the first producer, until it has come to an end once.
+    ``probe`` runs with the first producer, until it has come to an end once. The broker aborts a transaction that is
+    open for ``timeout_s``; a commit with all its repetitions gets ``commit_timeout_s``, which is less.
     """
 
     def __init__(
@@ -142,12 +143,13 @@ class KafkaTransactionalSink:
         *,
         transactional_id: str,
         probe: Probe | None = None,
+        timeout_s: float = TRANSACTION_TIMEOUT_S,
         room_timeout_s: float = ROOM_TIMEOUT_S,
         call_timeout_s: float = CALL_TIMEOUT_S,
         commit_timeout_s: float = COMMIT_TIMEOUT_S,
         abort_timeout_s: float = ABORT_TIMEOUT_S,
     ) -> None:
-        self._options = connection.transaction_options(transactional_id)
+        self._options = connection.transaction_options(transactional_id, timeout_s)
         self._transactional_id = transactional_id
         self._room_timeout_s = room_timeout_s
         self._call_timeout_s = call_timeout_s

@@ -168,6 +168,14 @@ class DeliverySettings(Section):
         description="`exactly_once`: events, dead letters, snapshots and offsets in transactions, for readers with "
         "`isolation.level=read_committed`; `at_least_once`: some events come again after a crash, with the same ids.",
     )
+    transaction_timeout_s: float = Field(
+        default=20.0,
+        ge=2,
+        le=900,
+        description="Time after which the brokers abort a transaction that a dead worker left open, in s; until then "
+        "readers and its partitions' next owner wait. At least four times `worker.commit_interval_s`, and at most the "
+        "brokers' `transaction.max.timeout.ms`.",
+    )
 
 
 class DeadLetterSettings(Section):

@@ -25,6 +25,11 @@ from detector.worker.snapshots import SnapshotTaker
 SETTLE_POLL_S: Final = 0.05
 """One wait for delivery reports; they end it early."""
 
+LAST_SNAPSHOTS: Final = 2
+"""Rounds of snapshot and commit when partitions are left: a snapshot that was under way is of an earlier offset, and
+only when the pointer to it is committed may the one of the very end be taken. Mostly there is nothing to do in the
+second."""
+
 
 class Checkpoint:
     """Commits what was delivered, when it is due."""
@@ -175,12 +180,13 @@ class Membership(AssignmentListener):
         if not self._checkpoint.settle(self._limits.revoke_timeout_s):
             self._checkpoint.doom("what partitions said that were taken away was not delivered in time")
             return
-        if self._taker is not None:
-            self._taker.finish(partitions, deadline_s)
-        if self._checkpoint.settle(deadline_s - self._clock.monotonic_s()):
+        for _ in range(LAST_SNAPSHOTS):
+            if self._taker is not None:
+                self._taker.finish(partitions, deadline_s)
+            if not self._checkpoint.settle(deadline_s - self._clock.monotonic_s()):
+                self._checkpoint.doom("the last snapshot of partitions that were taken away was not delivered in time")
+                return
             self._checkpoint.commit()
-        else:
-            self._checkpoint.doom("the last snapshot of partitions that were taken away was not delivered in time")
 
     def lost(self, partitions: Sequence[TopicPartition]) -> None:
         """Drop: they are somebody else's already."""

@@ -152,7 +152,7 @@ class SnapshotTaker:
                 return
 
     def finish(self, places: Sequence[TopicPartition], deadline_s: float) -> None:
-        """Take a last snapshot of each, as far as there is time; one that is under way is a partition's last."""
+        """Take a snapshot of each, as far as there is time; one under way is its partition's only one in this call."""
         if self._job is not None:
             self._finish_job(deadline_s)
         for partition in map(self._assignments.at, places):

@@ -17,7 +17,7 @@ from detector.batches import TIMESTAMP_UNKNOWN, Output, RecordBatch
 from detector.errors import DeliveryFailedError, TransactionAbortedError
 from detector.ports import Clock, Message, SnapshotStore, Source, TopicPartition
 from detector.worker.assignments import Assignments, OwnedPartition, PartitionState, PipelineFactory
-from detector.worker.checkpoint import Checkpoint, Membership
+from detector.worker.checkpoint import LAST_SNAPSHOTS, Checkpoint, Membership
 from detector.worker.dead_letters import dead_letter
 from detector.worker.delivery import Delivery
 from detector.worker.gaps import Gaps
@@ -244,9 +244,12 @@ class Worker:
         self._checkpoint.raise_doom()
         self._sink.flush(self._limits.shutdown_timeout_s)
         self._checkpoint.commit()
-        if self._taker is not None:
-            self._taker.finish([partition.place for partition in self._assignments.all()], deadline_s)
-        if self._checkpoint.settle(deadline_s - self._clock.monotonic_s()):
+        places = [partition.place for partition in self._assignments.all()]
+        for _ in range(LAST_SNAPSHOTS):
+            if self._taker is not None:
+                self._taker.finish(places, deadline_s)
+            if not self._checkpoint.settle(deadline_s - self._clock.monotonic_s()):
+                return
             self._checkpoint.commit()
 
     def abandon(self, error: BaseException) -> None:

@@ -52,6 +52,13 @@ class TestOptions:
         with pytest.raises(UsageError, match=name):
             connection.producer_options()
 
+    def test_messages_end_before_their_transaction_does_unless_told_otherwise(self) -> None:
+        options = KafkaConnection("b:1").transaction_options("id", 8.0)
+        assert options["transactional.id"] == "id"
+        assert (options["transaction.timeout.ms"], options["message.timeout.ms"]) == (8_000, 6_000)
+        told = KafkaConnection("b:1", librdkafka_producer={"message.timeout.ms": 5_000})
+        assert told.transaction_options("id", 8.0)["message.timeout.ms"] == 5_000
+
     def test_secrets_reach_the_client_and_never_a_representation(self) -> None:
         secret = "x" * 8
         connection = KafkaConnection("b:1", sasl_password=secret, librdkafka={"ssl.key.pem": secret})

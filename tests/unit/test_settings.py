@@ -8,6 +8,7 @@ import yaml
 
 from detector.episodes import DEFAULT_POLICY, NoData
 from detector.errors import UsageError
+from detector.io import KafkaSource
 from detector.settings import (
     KafkaSettings,
     PolicySettings,
@@ -17,7 +18,7 @@ from detector.settings import (
     effective,
     load_settings,
 )
-from detector.wiring import PipelineFactory, connection_of, group_of, limits_of, policy_of
+from detector.wiring import PipelineFactory, connection_of, delivery_of, group_of, limits_of, policy_of
 from detector.worker import WorkerLimits
 
 
@@ -260,6 +261,15 @@ class TestWiring:
             connection_of(KafkaSettings())
         with pytest.raises(UsageError, match=r"kafka\.topics is needed"):
             group_of(KafkaSettings())
+
+    def test_a_transaction_may_take_longer_than_some_commits_are_apart(self) -> None:
+        text = "kafka: {bootstrap_servers: ['127.0.0.1:1'], topics: [in]}\nworker: {commit_interval_s: 6}"
+        settings = load_settings([write(text)])
+        connection = connection_of(settings.kafka)
+        source = KafkaSource(connection, group_of(settings.kafka))
+        with pytest.raises(UsageError, match=r"delivery\.transaction_timeout_s: 20 is too little .* at least 24 is"):
+            delivery_of(settings, connection, source)
+        source.close()
 
     def test_what_is_set_about_the_group_and_its_losses_arrives(self) -> None:
         text = (

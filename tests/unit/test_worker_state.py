@@ -145,6 +145,25 @@ class TestSnapshots:
         assert "replayed" not in second.observer.names()
         assert seen(second) == 20
 
+    @pytest.mark.parametrize("how", ["stop", "revocation"])
+    def test_leaving_in_the_middle_of_a_snapshot_is_followed_by_one_of_the_very_end(self, how: str) -> None:
+        broker = broker_with()
+        write(broker, GOOD)
+        first = begun(broker, OFTEN)
+        first.writing.at_once = first.writing.patient = False
+        first.run_until(lambda: len(first.writing.jobs) == 1)
+        write(broker, GOOD)
+        first.turn(2)
+        assert seen(first) == 40
+        first.writing.patient = True
+        if how == "stop":
+            first.worker.finish()
+        else:
+            first.source.close()
+        second = begun(broker, NEVER)
+        second.turn(4)
+        assert ("restored", PLACE, 40, 40) in second.observer.facts
+
     def test_a_stop_without_time_for_a_snapshot_loses_nothing(self) -> None:
         broker = broker_with()
         write(broker, GOOD)
