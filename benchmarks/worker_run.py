@@ -37,9 +37,11 @@ def producer_to(bootstrap: str) -> Producer:
 class MeasuredStage(Stage):
     """Topics of one run; ``input_options`` are options of the input topic."""
 
-    def __init__(self, bootstrap_servers: str, folder: Path, *, input_options: Mapping[str, str]) -> None:
+    def __init__(
+        self, bootstrap_servers: str, folder: Path, *, input_options: Mapping[str, str], partitions: int = PARTITIONS
+    ) -> None:
         self._input_options = dict(input_options)
-        super().__init__(bootstrap_servers, folder, partitions=PARTITIONS)
+        super().__init__(bootstrap_servers, folder, partitions=partitions)
 
     def _create(self, topics: Sequence[NewTopic]) -> None:
         created = [
