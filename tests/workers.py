@@ -300,7 +300,7 @@ class Bench:
     ) -> None:
         self.broker = broker
         self.clock = clock or ManualClock()
-        self.source = MemorySource(broker, group_id=GROUP, topics=[topic])
+        self.source = MemorySource(broker, group_id=GROUP, topics=[topic], asks_later=state is not None)
         self.sink: MemorySink
         self.delivery: Delivery
         if transactional_id is None:

@@ -23,8 +23,8 @@ class MemorySource:
     """A member of a group of a :class:`MemoryBroker`; never waits, and sees only what is committed.
 
     ``expire`` plays what a long silence does in Kafka: the group gives the partitions away and the member hears of it
-    later. With ``forgets`` the next answer to :meth:`committed` is that nothing ever was, as from a coordinator that
-    has lost its own.
+    later. What is in ``forgets`` is told once, by :meth:`committed`, as never committed: a coordinator that has lost
+    its own. With ``asks_later`` partitions come even while a transaction about their offsets is undecided.
     """
 
     def __init__(
@@ -34,12 +34,14 @@ class MemorySource:
         group_id: str,
         topics: Sequence[str],
         offset_reset: Literal["earliest", "latest", "error"] = "earliest",
+        asks_later: bool = False,
     ) -> None:
         self.topics = tuple(topics)
-        self.forgets = False
+        self.forgets: set[TopicPartition] = set()
         self._broker = broker
         self._group = broker.group(group_id)
         self._offset_reset = offset_reset
+        self._asks_later = asks_later
         self._listener: AssignmentListener | None = None
         self._positions: dict[TopicPartition, int] = {}
         self._next_turn = 0
@@ -47,6 +49,7 @@ class MemorySource:
         self._name: GroupMember | None = None
         self._held = False
         self._gated: set[TopicPartition] = set()
+        self._unplaced: set[TopicPartition] = set()
 
     def subscribe(self, listener: AssignmentListener) -> None:
         """Join the group; raises ``SourceFailedError`` for a topic that does not exist."""
@@ -93,8 +96,9 @@ class MemorySource:
         """Return records of it again."""
         if not self._broker.available:
             raise StateUnavailableError("the broker is away")
-        if offset is not None:
-            self._positions[partition] = offset
+        if offset is not None or partition in self._unplaced:
+            self._positions[partition] = self._first_position(partition) if offset is None else offset
+        self._unplaced.discard(partition)
         self._gated.discard(partition)
 
     def bounds(self, partition: TopicPartition) -> OffsetRange:
@@ -117,13 +121,12 @@ class MemorySource:
         """What the group holds, unless a transaction about it is undecided."""
         if not self._broker.available:
             raise StateUnavailableError("the broker is away")
-        if self.forgets:
-            self.forgets = False
-            return dict.fromkeys(partitions, NOT_COMMITTED)
         answer = self._group.answer(partitions)
         if answer is None:
             raise StateUnavailableError("a transaction about the group's offsets is undecided")
-        return answer
+        forgotten = self.forgets.intersection(partitions)
+        self.forgets -= forgotten
+        return {place: NOT_COMMITTED if place in forgotten else each for place, each in answer.items()}
 
     def member(self) -> GroupMember:
         """Our name in the group, as of when we last followed it."""
@@ -152,8 +155,7 @@ class MemorySource:
         assert listener is not None, "subscribe first"
         if not self._group.is_member(self):
             lost = sorted(self._positions)
-            self._positions.clear()
-            self._gated.clear()
+            self._forget_places(lost)
             self._name = None
             listener.lost(lost)
             self._told = False
@@ -162,13 +164,8 @@ class MemorySource:
         self._give_up(self._group.surplus(self))
         taken = self._group.take_free(self)
         if taken or not self._told:
-            starts = self._group.answer(taken)
-            if starts is None:
-                # KafkaSource gives up after some tries, too: it must not begin anywhere else.
-                raise SourceFailedError("no answer about the group's committed offsets")
             self._told = True
-            self._positions.update({place: self._start(place, starts[place]) for place in taken})
-            listener.assigned(starts)
+            listener.assigned({place: self._place(place) for place in taken})
 
     def _give_up(self, places: Sequence[TopicPartition]) -> None:
         """``revoked`` may still commit; only after it can others take the partitions."""
@@ -176,14 +173,30 @@ class MemorySource:
             return
         assert self._listener is not None, "only a subscribed source owns partitions"
         self._listener.revoked(sorted(places))
+        self._forget_places(places)
         for place in places:
-            del self._positions[place]
-            self._gated.discard(place)
             self._group.give_up(self, place)
 
-    def _start(self, place: TopicPartition, committed: Committed) -> int:
-        if committed.offset >= 0:
-            return committed.offset
+    def _forget_places(self, places: Sequence[TopicPartition]) -> None:
+        for place in places:
+            del self._positions[place]
+        for marks in (self._gated, self._unplaced, self.forgets):
+            marks.difference_update(places)
+
+    def _place(self, place: TopicPartition) -> Committed | None:
+        """Find out where to begin, if that can be known already."""
+        answer = self._group.answer([place])
+        if answer is None and not self._asks_later:
+            raise SourceFailedError("no answer about the group's committed offsets")
+        if answer is None:
+            self._unplaced.add(place)
+            self._positions[place] = OFFSET_UNKNOWN
+            return None
+        committed = answer[place]
+        self._positions[place] = committed.offset if committed.offset >= 0 else self._first_position(place)
+        return committed
+
+    def _first_position(self, place: TopicPartition) -> int:
         if self._offset_reset == "error":
             raise SourceFailedError(f"nothing was committed for {place.topic}[{place.partition}]")
         return OFFSET_UNKNOWN if self._offset_reset == "earliest" else self._broker.log(place).end

@@ -331,8 +331,8 @@ class ExactlyOnceSchedule(Schedule):
         """Let the coordinator forget what it has told before; what it never told, nobody could miss."""
         for bench in self.some():
             owned = bench.worker._assignments.all()
-            told = all(each.was_committed for each in owned if each.place in self.group.committed)
-            bench.source.forgets = told and bench.transactions._losing is None
+            if bench.transactions._losing is None:
+                bench.source.forgets = {each.place for each in owned if each.was_committed}
             if bench.transactions.epoch != NO_PRODUCER:
                 bench.transactions.demand_abort()
 
@@ -495,7 +495,7 @@ class ExactlyOnceSchedule(Schedule):
 
     def calm_down(self, bench: Bench) -> None:
         bench.sink.acknowledged_max = None
-        bench.source.forgets = False
+        bench.source.forgets.clear()
         for executor in (bench.writing, bench.reading):
             executor.at_once = executor.patient = True
             for job in executor.jobs:

@@ -193,7 +193,7 @@ class TestAbort:
         bench = begun(broker)
         bench.turn(3, advance_s=0.6)
         assert bench.committed() == 20
-        bench.source.forgets = True
+        bench.source.forgets = {PLACE}
         bench.transactions.demand_abort()
         with pytest.raises(StopWorkerError, match="forgotten"):
             bench.turn(4, advance_s=0.6)
