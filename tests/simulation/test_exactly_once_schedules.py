@@ -9,10 +9,10 @@ import pytest
 
 from detector.batches import RecordBatch
 from detector.io.memory_snapshots import STORE_POINTS
-from detector.io.memory_transactions import SINK_POINTS
+from detector.io.memory_transactions import BEFORE_FLUSH, FLUSHED, SINK_POINTS
 from detector.ports import TopicPartition
 from tests.simulation import schedules
-from tests.simulation.exactly_once import ExactlyOnceSchedule, run
+from tests.simulation.exactly_once import COMMIT_POINTS, ExactlyOnceSchedule, run
 from tests.simulation.hashing import HashingPipeline
 from tests.streams import TOPIC, batch_of, cuts
 
@@ -44,12 +44,14 @@ def test_the_schedules_really_contain_every_fault_and_what_answers_it() -> None:
             reasons.update(str(fact[1]).split(":")[0] for fact in bench.observer.facts if fact[0] == "stopped")
     assert {step.__name__ for step in ExactlyOnceSchedule(0).weights()} <= done.keys()
     crashes = {name.removeprefix("crash_now ") for name in done if name.startswith("crash_now ")}
-    assert crashes | {"flushed", "before flush", "scanning"} >= {*SINK_POINTS, *STORE_POINTS}
+    assert crashes | {BEFORE_FLUSH, FLUSHED} >= {*SINK_POINTS, *STORE_POINTS}  # only a stop flushes
+    for act in ("abort_now", "expire_now", "time_out_now", "let_others_act", "cut_off_now"):
+        assert all(done[f"{act} {point}"] for point in COMMIT_POINTS), act
     assert facts.keys() >= {
         *("assigned", "revoked", "lost", "committed", "transaction_aborted", "stopped", "held", "released"),
         *("snapshot_written", "snapshot_failed", "restored", "restore_postponed", "replayed"),
     }
-    assert reasons >= {"OutcomeUnknownError", "DeliveryFailedError", "SourceFailedError", "StopWorkerError"}
+    assert reasons >= {"OutcomeUnknownError", "DeliveryFailedError", "StopWorkerError"}
 
 
 def test_a_reader_without_isolation_saw_attempts_that_were_aborted() -> None:
