@@ -7,9 +7,10 @@ DATA ?=
 NODES ?= 1
 KILLS ?= 200
 SEED ?= 1
+COUNT ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench chaos kafka warmup schemas clean
+.PHONY: help install demo test lint format bench schedules chaos kafka warmup schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -38,6 +39,9 @@ format: $(STAMP) ## apply formatting and safe fixes
 
 bench: $(STAMP) ## run the benchmarks and write benchmarks/README.md
 	$(BIN)/python -m benchmarks.report
+
+schedules: $(STAMP) ## ten thousand seeded schedules of exactly-once delivery, on the broker in memory (COUNT=, SEED=)
+	$(BIN)/python -m tests.simulation.schedules --count $(COUNT) --seed $(SEED)
 
 chaos: $(STAMP) ## long tests of failures, then 200 kills of workers and nodes of a real cluster (KILLS=, SEED=)
 	$(BIN)/pytest -m chaos

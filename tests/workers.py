@@ -8,12 +8,22 @@ import numpy as np
 
 from detector.batches import BatchCounts, Event, LeftOut, Output, RecordBatch, Reject
 from detector.columns import Columns
-from detector.io import MemoryBroker, MemorySink, MemorySnapshotStore, MemorySource, StoredRecord
+from detector.io import (
+    MemoryBroker,
+    MemorySink,
+    MemorySnapshotStore,
+    MemorySource,
+    MemoryTransactionalSink,
+    StoredRecord,
+)
+from detector.io.memory import Reached, nowhere
 from detector.ports import TopicPartition
 from detector.state import Snapshot, SnapshotHeader, encode
 from detector.worker import (
     AtLeastOnce,
     BatchReport,
+    Delivery,
+    ExactlyOnce,
     NullObserver,
     OutputListener,
     OutputTopics,
@@ -271,7 +281,7 @@ def delivered(broker: MemoryBroker, topic: str = TOPICS.events) -> list[bytes | 
 
 
 class Bench:
-    """One worker with everything around it within reach."""
+    """One worker with everything around it within reach; with a ``transactional_id`` it delivers exactly once."""
 
     def __init__(
         self,
@@ -285,17 +295,28 @@ class Bench:
         on_output: OutputListener | None = None,
         state: StateLimits | None = None,
         at_once: bool = True,
+        transactional_id: str | None = None,
+        reached: Reached = nowhere,
     ) -> None:
         self.broker = broker
         self.clock = clock or ManualClock()
-        self.source = MemorySource(broker, group_id=GROUP, topics=[topic])
-        self.sink = MemorySink(broker, acknowledged_max=acknowledged_max)
+        self.source = MemorySource(broker, group_id=GROUP, topics=[topic], asks_later=state is not None)
+        self.sink: MemorySink
+        self.delivery: Delivery
+        if transactional_id is None:
+            self.sink = MemorySink(broker, acknowledged_max=acknowledged_max)
+            self.delivery = AtLeastOnce(self.source, self.sink)
+        else:
+            self.sink = self.transactions = MemoryTransactionalSink(
+                broker, transactional_id=transactional_id, acknowledged_max=acknowledged_max, reached=reached
+            )
+            self.delivery = ExactlyOnce(self.source, self.transactions)
         self.observer = RecordingObserver()
-        self.store = MemorySnapshotStore(broker, topic=STATE, group_id=GROUP)
+        self.store = MemorySnapshotStore(broker, topic=STATE, group_id=GROUP, reached=reached)
         self.writing, self.reading = LazyExecutor(at_once=at_once), LazyExecutor(at_once=at_once)
         self.worker = Worker(
             source=self.source,
-            delivery=AtLeastOnce(self.source, self.sink),
+            delivery=self.delivery,
             pipeline_factory=pipeline_factory,
             topics=TOPICS,
             limits=limits or WorkerLimits(),

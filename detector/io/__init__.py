@@ -11,9 +11,12 @@ from detector.io.kafka_sink import KafkaSink
 from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
 from detector.io.kafka_transactions import KafkaTransactionalSink
-from detector.io.memory import MemoryBroker, MemorySource, StoredRecord
+from detector.io.memory import MemoryBroker
+from detector.io.memory_log import StoredRecord
 from detector.io.memory_sink import MemorySink
 from detector.io.memory_snapshots import MemorySnapshotStore
+from detector.io.memory_source import MemorySource
+from detector.io.memory_transactions import MemoryTransactionalSink
 from detector.io.topics import TopicFinding, TopicPlan, Topics
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "MemorySink",
     "MemorySnapshotStore",
     "MemorySource",
+    "MemoryTransactionalSink",
     "StoredRecord",
     "TopicFinding",
     "TopicPlan",

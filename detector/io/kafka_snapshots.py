@@ -1,7 +1,8 @@
 """Snapshots in a compacted Kafka topic.
 
-Reading takes a consumer of its own for each question, without group membership, and sees only what is committed.
-Writing is the sink's business. Every wait ends soon after :meth:`KafkaSnapshotStore.close`.
+Reading takes a consumer of its own for each question, without group membership, and sees only what is committed. A
+snapshot that is committed can lie behind an open transaction of somebody who is gone. It then looks as if it were not
+there, and is waited for. Writing is the sink's business. Every wait ends soon after :meth:`KafkaSnapshotStore.close`.
 """
 
 import logging
@@ -9,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event
-from typing import Final
+from typing import Final, Literal
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as ClientPartition
@@ -27,7 +28,11 @@ QUESTION_TIMEOUT_S: Final = 10.0
 SILENCE_S: Final = 15.0
 """Without a record for so long, although there should be some, reading is given up and tried again."""
 POLL_S: Final = 0.1
+DECIDED_POLL_S: Final = 0.2
+"""Between two looks at a transaction that is open."""
 CONSUME_MAX: Final = 64
+
+Isolation = Literal["read_committed", "read_uncommitted"]
 
 
 class KafkaSnapshotStore:
@@ -58,17 +63,21 @@ class KafkaSnapshotStore:
         """Fetch exactly the chunks that ``pointer`` names."""
         home = ClientPartition(self._topic, partition.partition, pointer.first_offset)
         with self._consumer() as consumer:
-            low, high = _ends(consumer, home)
+            low, stable = _ends(consumer, home)
+            high = stable if pointer.last_offset < stable else self._end(home)
             if pointer.first_offset < low or pointer.last_offset >= high:
                 raise SnapshotRefusedError(f"the state topic holds the offsets {low} to {high}, not the snapshot's")
+            self._until_decided(consumer, home, pointer.last_offset + 1)
             records = self._records(consumer, home, pointer.last_offset + 1)
             return checked(self._group_id, partition, pointer, records)
 
     def scan(self, partition: TopicPartition) -> Sequence[Pointer]:
         """Read the whole partition of the state topic."""
         home = ClientPartition(self._topic, partition.partition, 0)
+        high = self._end(home)
         with self._consumer() as consumer:
-            home.offset, high = _ends(consumer, home)
+            self._until_decided(consumer, home, high)
+            home.offset, _ = _ends(consumer, home)
             return complete(self._group_id, partition, self._records(consumer, home, high))
 
     def close(self) -> None:
@@ -76,10 +85,14 @@ class KafkaSnapshotStore:
         self._closed.set()
 
     @contextmanager
-    def _consumer(self) -> Iterator[Consumer]:
+    def _consumer(self, isolation: Isolation = "read_committed") -> Iterator[Consumer]:
         """Give a consumer that reads by assignment; its broker trouble becomes ``StateUnavailableError``."""
         group = ConsumerGroup(self._group_id, [self._topic], offset_reset="error")
-        options: dict[str, Option] = {**self._connection.consumer_options(group), "enable.partition.eof": True}
+        options: dict[str, Option] = {
+            **self._connection.consumer_options(group),
+            "enable.partition.eof": True,
+            "isolation.level": isolation,
+        }
         consumer = Consumer(options, logger=logging.getLogger("detector.librdkafka"))
         try:
             yield consumer
@@ -87,6 +100,20 @@ class KafkaSnapshotStore:
             raise StateUnavailableError(f"the state topic cannot be asked: {words(error.args[0])}") from error
         finally:
             consumer.close()
+
+    def _end(self, home: ClientPartition) -> int:
+        """The next offset, with everything undecided before it."""
+        with self._consumer("read_uncommitted") as consumer:
+            return _ends(consumer, home)[1]
+
+    def _until_decided(self, consumer: Consumer, home: ClientPartition, stop: int) -> None:
+        """Wait until no transaction below ``stop`` is open: what lies behind one is not seen."""
+        deadline_s = time.monotonic() + SILENCE_S
+        while _ends(consumer, home)[1] < stop:
+            if self._closed.wait(DECIDED_POLL_S):
+                raise StateUnavailableError("the worker stops")
+            if time.monotonic() > deadline_s:
+                raise StateUnavailableError(f"a transaction in the state topic was open for {SILENCE_S:.0f} s")
 
     def _records(self, consumer: Consumer, home: ClientPartition, stop: int) -> Iterator[ChunkRecord]:
         """Records from ``home`` to before ``stop``; compaction leaves gaps, the end of the partition ends them."""

@@ -1,6 +1,6 @@
 """Messages to a broker in memory."""
 
-from detector.errors import DeliveryFailedError
+from detector.errors import DeliveryFailedError, DetectorError
 from detector.io.memory import MemoryBroker
 from detector.ports import Message, Receipt, ReceiptListener
 
@@ -17,7 +17,7 @@ class MemorySink:
         self._broker = broker
         self._queue: list[tuple[Message, ReceiptListener | None]] = []
         self._failing_topic: str | None = None
-        self._failure: DeliveryFailedError | None = None
+        self._failure: DetectorError | None = None
 
     def send(self, message: Message, on_receipt: ReceiptListener | None = None) -> None:
         """Queue one message."""
@@ -51,24 +51,26 @@ class MemorySink:
         if self._broker.available:
             arrived, self._queue = self._queue[:count], self._queue[count:]
             for message, on_receipt in arrived:
-                self._deliver_one(message, on_receipt)
+                receipt = self._receipt(message)
+                if on_receipt is not None:
+                    on_receipt(receipt)
+                elif receipt.offset is None and self._failure is None:
+                    self._failure = DeliveryFailedError(receipt.reason)
         self._raise_failure()
 
-    def _deliver_one(self, message: Message, on_receipt: ReceiptListener | None) -> None:
-        receipt = self._receipt(message)
-        if on_receipt is not None:
-            on_receipt(receipt)
-        elif receipt.offset is None and self._failure is None:
-            self._failure = DeliveryFailedError(receipt.reason)
-
     def _receipt(self, message: Message) -> Receipt:
-        if self._failing_topic in {"", message.topic}:
-            self._failing_topic = None
+        if self._is_refused(message):
             return Receipt(None, f"a message to {message.topic} was not delivered: refused on demand")
         try:
             return Receipt(self._broker.append_message(message)[1])
         except DeliveryFailedError as error:
             return Receipt(None, str(error))
+
+    def _is_refused(self, message: Message) -> bool:
+        if self._failing_topic not in {"", message.topic}:
+            return False
+        self._failing_topic = None
+        return True
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -165,8 +165,8 @@ class Membership(AssignmentListener):
 
         What is late is read again by the next owner, with the older snapshot.
         """
-        self._assignments.hand_over(partitions)
-        if not self._ending:
+        if not self._ending:  # else a failure may have come in the middle of handing them over
+            self._assignments.hand_over(partitions)
             try:
                 self._hand_over(partitions)
             except TransactionAbortedError as error:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from detector.state import CHUNK_BYTES_MAX
+
 OnStateLoss = Literal["cold_start", "fail"]
 
 
@@ -47,8 +49,10 @@ class StateLimits:
     a copy of the state on the loop and its encoding beside it.
     ``on_state_loss``: learn anew and say so, or stop.
     ``retry_s``: between two questions to brokers that gave no answer.
+    ``chunk_bytes_max``: of one message of a snapshot, which brokers must take.
     """
 
     interval_s: float = 90.0
     on_state_loss: OnStateLoss = "cold_start"
     retry_s: float = 1.0
+    chunk_bytes_max: int = CHUNK_BYTES_MAX

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from detector.columns import Deferred
 from detector.ports import Clock, Message, Receipt, Sink, SnapshotStore, TopicPartition
-from detector.state import Pointer, SnapshotHeader, chunks_of, encode
+from detector.state import CHUNK_BYTES_MAX, Pointer, SnapshotHeader, chunks_of, encode
 from detector.worker.assignments import Assignments, OwnedPartition, StateSlices
 from detector.worker.limits import StateLimits
 from detector.worker.observer import WorkerObserver
@@ -37,11 +37,16 @@ class LaidOut(NamedTuple):
 
 
 def lay_out(
-    store: SnapshotStore, place: TopicPartition, header: SnapshotHeader, columns: Deferred, generation: int
+    store: SnapshotStore,
+    place: TopicPartition,
+    header: SnapshotHeader,
+    columns: Deferred,
+    generation: int,
+    chunk_bytes_max: int = CHUNK_BYTES_MAX,
 ) -> LaidOut:
     """Encode one snapshot and cut it; runs beside the loop."""
     data = encode(header, columns)
-    chunks = chunks_of(data)
+    chunks = chunks_of(data, chunk_bytes_max)
     pointer = Pointer(
         first_offset=0,
         last_offset=0,
@@ -192,7 +197,9 @@ class SnapshotTaker:
         for left_out in partition.pipeline.take_left_out():
             self._observer.models_left_out(partition.place, left_out)
         generation = partition.pointer.generation + 1
-        laying_out = partial(lay_out, self._store, partition.place, copy.header, copy.columns, generation)
+        laying_out = partial(
+            lay_out, self._store, partition.place, copy.header, copy.columns, generation, self._limits.chunk_bytes_max
+        )
         self._job = _Job(partition, copy, partial(self._executor.submit, laying_out), began_s)
 
     def _go_on(self, job: _Job, timeout_s: float) -> None:

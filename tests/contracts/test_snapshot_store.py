@@ -17,13 +17,16 @@ from detector.io import (
     KafkaConnection,
     KafkaSink,
     KafkaSnapshotStore,
+    KafkaTransactionalSink,
     MemoryBroker,
     MemorySink,
     MemorySnapshotStore,
+    MemoryTransactionalSink,
     TopicPlan,
     Topics,
+    kafka_snapshots,
 )
-from detector.ports import Message, Receipt, Sink, SnapshotStore, TopicPartition
+from detector.ports import Message, Receipt, Sink, SnapshotStore, TopicPartition, TransactionalSink
 from detector.state import Pointer
 from tests.kafka.broker import Broker
 from tests.kafka.workers import until
@@ -85,6 +88,16 @@ class World(ABC):
     def new_sink(self) -> Sink:
         """A sink to the same broker."""
 
+    @abstractmethod
+    def new_transactional_sink(self) -> TransactionalSink:
+        """A sink with a transactional id to the same broker."""
+
+    def new_transactions(self) -> TransactionalSink:
+        """A transactional sink that has begun."""
+        sink = self.new_transactional_sink()
+        until(lambda: sink.begin(1.0), "the producer is known")
+        return sink
+
 
 class MemoryWorld(World):
     def __init__(self) -> None:
@@ -97,6 +110,9 @@ class MemoryWorld(World):
 
     def new_sink(self) -> Sink:
         return MemorySink(self.broker)
+
+    def new_transactional_sink(self) -> TransactionalSink:
+        return MemoryTransactionalSink(self.broker, transactional_id="stranger")
 
 
 class KafkaWorld(World):
@@ -128,6 +144,9 @@ class KafkaWorld(World):
 
     def new_sink(self) -> Sink:
         return KafkaSink(self.connection)
+
+    def new_transactional_sink(self) -> TransactionalSink:
+        return KafkaTransactionalSink(self.connection, transactional_id=f"stranger-{self.topic}")
 
 
 class StoreContract:
@@ -216,6 +235,36 @@ class StoreContract:
         cut = Pointer(0, 0, 3, 9, 9, 150, 3, "hash", "cluster")
         world.write(cut, [b"x", b"y"])
         assert [found.offset for found in store.scan(PLACE)] == [100]
+
+    def test_behind_an_open_transaction_a_snapshot_is_waited_for_and_not_taken_for_missing(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kafka_snapshots, "SILENCE_S", 0.5)
+        store, stranger = world.store(), world.new_transactions()
+        first = world.write(*SMALL)
+        chunk = world.store().messages(PLACE, *snapshot(150, 3, [b"two", b"one"]))[0]
+        stranger.send(chunk)
+        stranger.flush(30)
+        second = world.write(*LARGE)
+        assert store.read(PLACE, first) == b"onetwo"
+        for ask in (lambda: store.read(PLACE, second), lambda: store.scan(PLACE)):
+            with pytest.raises(StateUnavailableError, match="transaction"):
+                ask()
+        stranger.abort()
+        stranger.close()
+        monkeypatch.undo()
+        assert store.scan(PLACE) == [second, first]
+        assert store.read(PLACE, second) == b"".join(LARGE[1])
+
+    def test_an_aborted_snapshot_is_never_found(self, world: World) -> None:
+        store, writer = world.store(), world.new_transactions()
+        written = world.write(*SMALL)
+        for message in store.messages(PLACE, *LARGE):
+            writer.send(message)
+        writer.flush(30)
+        writer.abort()
+        writer.close()
+        assert store.scan(PLACE) == [written]
 
     def test_the_cluster_is_named_and_the_same_each_time(self, world: World) -> None:
         assert world.store().prepare(PLACE) == world.store("another").prepare(OTHER) != ""

@@ -28,7 +28,7 @@ from detector.io import (
     Topics,
 )
 from detector.io.kafka_config import GroupProtocol
-from detector.io.memory import StoredRecord
+from detector.io.memory_log import StoredRecord
 from detector.ports import NOT_COMMITTED, Committed, Message, Sink, Source, TopicPartition
 from tests.kafka.broker import Broker
 

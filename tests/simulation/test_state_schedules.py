@@ -4,8 +4,7 @@ Snapshots and restores end at random moments, too, some of them never, and the s
 the end, events without their repeats are those of an undisturbed run, to the byte, and so are the models.
 """
 
-import random
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
@@ -13,19 +12,18 @@ import orjson
 import pytest
 
 from detector.batches import TIMESTAMP_UNKNOWN
-from detector.errors import StateLostError, StopWorkerError
 from detector.io import MemoryBroker, StoredRecord
 from detector.ports import TopicPartition
 from detector.state import encode
 from detector.worker import StateLimits, WorkerLimits
 from tests.pipelines import pipeline
+from tests.simulation.base import Schedule, Step
 from tests.simulation.test_worker_pipelines import build, stream
 from tests.streams import TOPIC, batch_of
 from tests.workers import GROUP, STATE, TOPICS, Bench, LazyExecutor, ManualClock, delivered, state_of
 
 PARTITIONS: Final = 3
 STEPS: Final = 260
-WORKERS_MAX: Final = 3
 COMPACTION_LAG_STEPS: Final = 60
 LIMITS: Final = WorkerLimits(
     batch_records_max=40, commit_interval_s=0.5, pending_messages_max=50, hold_after_s=1.0, rejects_ratio_max=1.0
@@ -51,27 +49,22 @@ def calm() -> tuple[dict[str, bytes], tuple[bytes, ...]]:
     return events, tuple(states)
 
 
-class Schedule:
+class StateSchedule(Schedule):
     """One run; every choice comes from the seed."""
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.broker = MemoryBroker()
-        self.broker.create_topic(TOPIC, partitions=PARTITIONS)
-        self.broker.create_topic(TOPICS.events, partitions=1)
-        self.broker.create_topic(TOPICS.dead_letters, partitions=1)
-        self.broker.create_topic(STATE, partitions=PARTITIONS)
-        self.places = self.broker.partitions(TOPIC)
+        broker = MemoryBroker()
+        broker.create_topic(TOPIC, partitions=PARTITIONS)
+        broker.create_topic(TOPICS.events, partitions=1)
+        broker.create_topic(TOPICS.dead_letters, partitions=1)
+        broker.create_topic(STATE, partitions=PARTITIONS)
+        super().__init__(seed, broker, TOPIC)
         self.written = dict.fromkeys(self.places, 0)
-        self.workers: list[Bench] = []
         self.gone: list[LazyExecutor] = []
-        self.benches: list[Bench] = []
         self.ends: list[dict[TopicPartition, int]] = []
-        self.done: list[str] = []
 
-    def step(self) -> None:
-        """Do one thing, mostly an ordinary turn."""
-        choices = {
+    def weights(self) -> Mapping[Step, int]:
+        return {
             self.turn: 70,
             self.produce: 22,
             self.start: 8,
@@ -88,10 +81,22 @@ class Schedule:
             self.expire: 2,
             self.fail_delivery: 1,
         }
-        (choice,) = self.random.choices(list(choices), list(choices.values()))
-        self.done.append(choice.__name__)
-        self.ends.append({place: len(self.broker.records(place)) for place in self.broker.partitions(STATE)})
-        choice()
+
+    def step(self) -> None:
+        """Do one thing, and remember how far the state topic had been written before."""
+        self.ends.append({place: self.broker.log(place).end for place in self.broker.partitions(STATE)})
+        super().step()
+
+    def new_bench(self) -> Bench:
+        return Bench(
+            self.broker,
+            limits=LIMITS,
+            clock=ManualClock(tick_s=0.01),
+            pipeline_factory=build,
+            topic=TOPIC,
+            state=STATE_LIMITS,
+            at_once=False,
+        )
 
     def produce(self) -> None:
         place = self.random.choice(self.places)
@@ -99,30 +104,6 @@ class Schedule:
         for value in values[start : start + self.random.randrange(1, 120)]:
             self.broker.append(place, StoredRecord(None, value))
             self.written[place] += 1
-
-    def turn(self) -> None:
-        if self.workers:
-            bench = self.random.choice(self.workers)
-            self.guarded(bench, lambda: bench.turn(advance_s=self.random.choice([0.0, 0.1, 0.7])))
-
-    def start(self) -> None:
-        if len(self.workers) < WORKERS_MAX:
-            self.begin(at_once=False)
-
-    def begin(self, *, at_once: bool) -> Bench:
-        bench = Bench(
-            self.broker,
-            limits=LIMITS,
-            clock=ManualClock(tick_s=0.01),
-            pipeline_factory=build,
-            topic=TOPIC,
-            state=STATE_LIMITS,
-            at_once=at_once,
-        )
-        bench.worker.begin()
-        self.workers.append(bench)
-        self.benches.append(bench)
-        return bench
 
     def write_snapshot(self) -> None:
         for bench in self.workers:
@@ -138,71 +119,31 @@ class Schedule:
             self.random.choice(self.gone).run_one()
 
     def impatient(self) -> None:
-        if self.workers:
-            writing = self.random.choice(self.workers).writing
-            writing.patient = not writing.patient
+        for bench in self.some():
+            bench.writing.patient = not bench.writing.patient
 
     def break_snapshot(self) -> None:
-        if self.workers:
-            self.random.choice(self.workers).sink.fail_next(STATE)
+        for bench in self.some():
+            bench.sink.fail_next(STATE)
 
     def compact(self) -> None:
         if len(self.ends) > COMPACTION_LAG_STEPS:
             for place, end in self.ends[-COMPACTION_LAG_STEPS].items():
                 self.broker.compact(place, end)
 
-    def slow(self) -> None:
-        if self.workers:
-            self.random.choice(self.workers).sink.acknowledged_max = self.random.choice([0, 1, 5, None, None])
-
-    def outage(self) -> None:
-        self.broker.available = not self.broker.available
-
-    def stop(self) -> None:
-        if self.workers:
-            bench = self.random.choice(self.workers)
-            self.guarded(bench, bench.worker.finish)
-            if bench in self.workers:
-                self.workers.remove(bench)
-
     def kill(self) -> None:
-        if self.workers:
-            bench = self.workers.pop(self.random.randrange(len(self.workers)))
-            self.gone.append(bench.writing)
-            if self.broker.group(GROUP).is_member(bench.source):
-                bench.source.expire()
-
-    def expire(self) -> None:
-        if self.workers:
-            bench = self.random.choice(self.workers)
-            if self.broker.group(GROUP).is_member(bench.source):
-                bench.source.expire()
-
-    def fail_delivery(self) -> None:
-        if self.workers:
-            self.random.choice(self.workers).sink.fail_next()
-
-    def guarded(self, bench: Bench, act: Callable[[], None]) -> None:
-        """Let a worker act as ``run`` would: what it raises ends it."""
-        try:
-            act()
-        except StateLostError:
-            raise  # never: every fault here leaves a usable snapshot
-        except StopWorkerError as error:
-            bench.worker.abandon(error)
-            self.workers.remove(bench)
+        before = set(self.workers)
+        super().kill()
+        self.gone.extend(bench.writing for bench in before.difference(self.workers))
 
     def come_to_rest(self) -> list[bytes]:
         """End all faults, write the rest, and let one calm worker finish; gives its final states."""
-        self.broker.available = True
-        for bench in list(self.workers):
-            bench.sink.acknowledged_max = None
-            self.guarded(bench, bench.worker.finish)
-        self.workers.clear()
+        self.end_faults()
         for place in self.places:
             for value in streams()[place.partition][self.written[place] :]:
                 self.broker.append(place, StoredRecord(None, value))
-        last = self.begin(at_once=True)
+        last = self.begin()
+        last.writing.at_once = last.reading.at_once = True
         ends = {place: len(self.broker.records(place)) for place in self.places}
         last.run_until(lambda: self.broker.committed(GROUP) == ends and last.worker.ready)
         pipelines = [last.worker._assignments.at(place).pipeline for place in self.places]
@@ -210,8 +151,8 @@ class Schedule:
         return [state_of(each, ends[place]) for place, each in zip(self.places, pipelines, strict=True)]
 
 
-def run(seed: int) -> tuple[Schedule, list[bytes]]:
-    schedule = Schedule(seed)
+def run(seed: int) -> tuple[StateSchedule, list[bytes]]:
+    schedule = StateSchedule(seed)
     schedule.start()
     for _ in range(STEPS):
         schedule.step()

@@ -302,10 +302,12 @@ class TestLoss:
 
     def test_a_flipped_bit_is_found_out_and_the_snapshot_before_is_used(self) -> None:
         broker = self.snapshotted()
-        log = broker._logs[TopicPartition(STATE, 0)]
-        value = log[-1].value
+        entries = broker.log(TopicPartition(STATE, 0))._entries
+        last = entries[-1]
+        assert last is not None
+        value = last.value
         assert value is not None
-        log[-1] = log[-1]._replace(value=value[:40] + bytes((value[40] ^ 1,)) + value[41:])
+        entries[-1] = last._replace(value=value[:40] + bytes((value[40] ^ 1,)) + value[41:])
         bench = begun(broker, STRICT)
         bench.turn(5)
         assert ("restored", PLACE, 20, 40) in bench.observer.facts
@@ -324,7 +326,7 @@ class TestLoss:
     def test_the_strict_setting_stops_instead_and_names_itself(self) -> None:
         broker = self.snapshotted()
         broker.create_topic("emptied", partitions=1)
-        broker._logs[TopicPartition(STATE, 0)].clear()
+        broker.log(TopicPartition(STATE, 0))._entries.clear()
         bench = begun(broker, STRICT)
         with pytest.raises(StateLostError, match=r"on_state_loss.*cold_start"):
             bench.turn(3)
