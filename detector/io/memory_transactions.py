@@ -35,8 +35,8 @@ SINK_POINTS: Final = (
 )
 """Where a call can be cut: at ``BEFORE_COMMIT`` the offsets are pending, at ``COMMITTED`` the answer is on its way."""
 
-Loss = Literal["not applied", "applied", "denied"]
-"""Of a commit's answer; ``denied`` it is applied, and the answer says that it has to be aborted."""
+Loss = Literal["no offsets", "not applied", "applied", "denied"]
+"""Of a commit's answers: the offsets get none, or the commit gets none, or one that wrongly demands an abort."""
 
 
 class MemoryTransactionalSink(MemorySink):
@@ -98,12 +98,12 @@ class MemoryTransactionalSink(MemorySink):
         assert self.epoch != NO_PRODUCER, "begin comes first"
         self._deliver(len(self._queue))
         self._arrive(BEFORE_OFFSETS)
-        if self._queue or not self._broker.available:
+        lost, self._losing = self._losing, None
+        if lost == "no offsets" or self._queue or not self._broker.available:
             raise TransactionAbortedError("no answer to the offsets of a transaction")
         try:
             self._coordinator.add_offsets(self.transactional_id, self.epoch, offsets, member)
             self._arrive(BEFORE_COMMIT)
-            lost, self._losing = self._losing, None
             if lost == "not applied" or not self._broker.available:
                 raise OutcomeUnknownError("no answer to a commit")
             self._coordinator.end(self.transactional_id, self.epoch, Outcome.COMMITTED)

@@ -160,7 +160,7 @@ class ExactlyOnceSchedule(Schedule):
             self.outage: 2,
             self.abort: 2,
             self.fail_delivery: 1,
-            self.lose_answer: 1,
+            self.lose_answer: 2,
             self.answer_late: 1,
             self.forget: 1,
             self.wipe: 2,
@@ -316,7 +316,7 @@ class ExactlyOnceSchedule(Schedule):
     def lose_answer(self) -> None:
         """Let a commit, applied or not, have no answer or a wrong one; one that was not applied may be later."""
         for bench in self.some():
-            loss: Loss = self.random.choice(["applied", "not applied", "denied"])
+            loss: Loss = self.random.choice(["no offsets", "applied", "not applied", "denied"])
             if not bench.source.forgets:
                 bench.transactions.lose_answer(loss)
 

@@ -249,6 +249,22 @@ class TestDoom:
             other.turn(1, advance_s=0.6)
         assert len(delivered(broker)) == len(set(delivered(broker))) == 40
 
+    def test_a_hand_over_whose_offsets_had_no_answer_is_not_committed_later_in_part(self) -> None:
+        broker = broker_with(partitions=2)
+        bench = begun(broker, limits=WorkerLimits(batch_records_max=100))
+        bench.turn(6)
+        for partition in range(2):
+            write(broker, GOOD, partition)
+        bench.turn(1)
+        other = begun(broker, name="pod-1")
+        bench.transactions.lose_answer("no offsets")
+        bench.turn(1, advance_s=0.6)
+        assert aborts(bench) == [("no answer to the offsets of a transaction", 1)]
+        for _ in range(8):
+            other.turn(1, advance_s=0.6)
+            bench.turn(1, advance_s=0.6)
+        assert len(delivered(broker)) == len(set(delivered(broker))) == 40
+
     def test_a_failure_during_a_revocation_ends_the_worker_and_its_membership(self) -> None:
         broker = broker_with(partitions=2)
         write(broker, GOOD)
