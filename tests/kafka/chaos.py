@@ -11,6 +11,7 @@ The last line is JSON. Exit code 3: something differs, or fewer kills happened t
 import argparse
 import json
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -230,14 +231,19 @@ class Chaos:
 
 
 def finish(stage: Stage, settings: Path) -> None:
-    """Let two undisturbed workers come to the end of the input and stop in order, one after the other."""
+    """Let two undisturbed workers come to the end of the input and stop in order, one after the other.
+
+    A third one, alone, then takes the last snapshots: a stop while the group still moves may have to give up its own.
+    """
     with WorkerRun(settings, forked=True) as first, WorkerRun(settings, pod="pod-1", forked=True) as second:
         until(lambda: first.ready() and second.ready(), "both are ready", deadline_s=FINAL_S)
         stage.until_committed(second)
         for worker in (first, second):
             code = worker.stopped()
             assert code == 0, f"exit code {code}: {worker.output()}"
-            time.sleep(1.0)
+    with WorkerRun(settings, forked=True) as last:
+        until(last.ready, "the last one is ready", deadline_s=FINAL_S)
+        assert last.stopped() == 0, last.output()
 
 
 def judge(stage: Stage, settings: Path) -> list[str]:
@@ -356,13 +362,17 @@ def main() -> int:
     options = parser.parse_args()
     began_s = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an interruption takes nodes and workers with it
-    with tempfile.TemporaryDirectory(prefix="detector-chaos-") as folder:
-        report, found = run(options.kills, options.seed, 60 * options.minutes, Path(folder))
+    folder = Path(tempfile.mkdtemp(prefix="detector-chaos-"))
+    report, found = run(options.kills, options.seed, 60 * options.minutes, folder)
     print(f"\n{table(report)}\n")
     for last, count in report.exits.most_common():
         print(f"{count} x ended by itself: {last}")
     for each in found:
         print(f"DIFFERENCE {each}")
+    if found:
+        print(f"the logs of all workers: {folder}")
+    else:
+        shutil.rmtree(folder)
     verdict = {
         "kills": report.kills,
         "rebalances": report.rebalances,

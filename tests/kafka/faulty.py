@@ -101,8 +101,8 @@ class FaultyProducer(Producer):
             self.trap.passed("in_snapshot_chunks", flush)
 
     def flush(self, *args: Any) -> int:
-        """Pass before a flush that waits."""
-        if args and args[0] > 0:
+        """Pass before the flush of a stop, which waits; those that close a producer take a moment only."""
+        if args and args[0] >= FLUSH_S:
             self.trap.passed("before_flush")
         return int(super().flush(*args))
 
