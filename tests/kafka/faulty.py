@@ -136,9 +136,11 @@ def set_trap(trap: Trap) -> None:
     """Put the points in their places."""
     FaultyProducer.trap = trap
     vars(kafka_transactions)["Producer"] = FaultyProducer
-    vars(snapshots)["chunks_of"] = partial(chunks_of, chunk_bytes_max=trap.fault.chunk_bytes)
     probe, records = TransactionProbe.__call__, KafkaSnapshotStore._records
     replay, hand_over = Worker._replay, Membership._hand_over
+
+    def in_small_chunks(data: bytes, chunk_bytes_max: int) -> list[bytes]:
+        return chunks_of(data, min(chunk_bytes_max, trap.fault.chunk_bytes))
 
     def probing(self: TransactionProbe, *args: Any) -> None:
         trap.probing = True
@@ -171,6 +173,7 @@ def set_trap(trap: Trap) -> None:
         (Membership, "_hand_over", handing_over),
     ):
         setattr(owner, name, wrapper)
+    vars(snapshots)["chunks_of"] = in_small_chunks
 
 
 if __name__ == "__main__":
