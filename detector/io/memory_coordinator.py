@@ -25,6 +25,10 @@ class MemoryCoordinator:
         """Ids with an undecided transaction."""
         return list(self._open)
 
+    def epoch_of(self, transactional_id: str) -> int:
+        """The newest epoch of an id that was initialised; who has an older one is fenced."""
+        return self._epochs[transactional_id]
+
     def initialise(self, transactional_id: str) -> int:
         """Epoch for a new producer. What an earlier one left open is aborted, and that one is fenced."""
         self.expire(transactional_id)

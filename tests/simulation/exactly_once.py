@@ -488,10 +488,11 @@ class ExactlyOnceSchedule(Schedule):
         self.answer_late()
         while self.dead:
             self.session_ends()
-        living = {bench.transactions.transactional_id for bench in self.workers}
-        for name in self.broker.coordinator.open_ids():
-            if name not in living:
-                self.broker.coordinator.expire(name)
+        living = {(bench.transactions.transactional_id, bench.transactions.epoch) for bench in self.workers}
+        coordinator = self.broker.coordinator
+        for name in coordinator.open_ids():
+            if (name, coordinator.epoch_of(name)) not in living:  # whoever has the name alone may have been fenced
+                coordinator.expire(name)
 
     def calm_down(self, bench: Bench) -> None:
         bench.sink.acknowledged_max = None
