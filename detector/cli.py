@@ -92,6 +92,10 @@ def replay(
     rejects: Annotated[
         Path | None, typer.Option(help="Write what could not be used, with the reason.", metavar="FILE.jsonl")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with plots, to open in a browser.", metavar="FILE.html")
+    ] = None,
+    report_series: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many plots in it.")] = 50,
     config: ConfigFiles = None,
 ) -> None:
     """Send recorded files through the pipeline that the worker runs.
@@ -102,7 +106,8 @@ def replay(
     settings = _settings(config)
     from detector.commands.replay import ReplayFiles, replay_files
 
-    replay_files(settings, paths, ReplayFiles(events=events, scores=scores, rejects=rejects))
+    files = ReplayFiles(events=events, scores=scores, rejects=rejects, report=report, report_series=report_series)
+    replay_files(settings, paths, files)
 
 
 class DemoSource(StrEnum):
