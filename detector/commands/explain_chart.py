@@ -12,6 +12,9 @@ from detector.encoders.wording import number
 ROWS: Final = 8
 CELLS_PER_POINT_MAX: Final = 3
 AXIS_WIDTH: Final = 10
+Cell = tuple[str, str]
+"""A character and its style."""
+NOTHING: Final = (" ", "")
 INSIDE: Final = ("•", "bold cyan")
 OUTSIDE: Final = ("●", "bold red")
 BAND: Final = ("░", "blue")
@@ -28,12 +31,10 @@ def chart(points: Sequence[Point], width: int) -> list[Text]:
     scale = _Scale(points)
     lines = [Text(label.rjust(AXIS_WIDTH - 2) + " ┤", style="dim") for label in scale.labels()]
     for point in points:
-        column = _column(point, scale)
-        for line, (mark, style) in zip(lines, column, strict=True):
-            side = BAND if mark == INSIDE[0] and _has_band(point) else (mark if mark != OUTSIDE[0] else " ", style)
-            before = (cells - 1) // 2
+        before = (cells - 1) // 2
+        for line, (side, mark) in zip(lines, _column(point, scale), strict=True):
             line.append(side[0] * before, style=side[1])
-            line.append(mark, style=style)
+            line.append(mark[0], style=mark[1])
             line.append(side[0] * (cells - 1 - before), style=side[1])
     return lines
 
@@ -64,14 +65,16 @@ def _has_band(point: Point) -> bool:
     return not (math.isnan(point.lower) or math.isnan(point.upper))
 
 
-def _column(point: Point, scale: _Scale) -> list[tuple[str, str]]:
-    column = [(" ", "")] * ROWS
+def _column(point: Point, scale: _Scale) -> list[tuple[Cell, Cell]]:
+    """For every row what stands beside the sample, and what stands at it."""
+    sides = [NOTHING] * ROWS
     outside = False
     if _has_band(point):
         top, bottom = scale.row(point.upper), scale.row(point.lower)
-        column[top : bottom + 1] = [BAND] * (bottom + 1 - top)
+        sides[top : bottom + 1] = [BAND] * (bottom + 1 - top)
         outside = not point.lower <= point.value <= point.upper
         if not math.isnan(point.expected) and bottom > top:
-            column[scale.row(point.expected)] = MIDDLE
-    column[scale.row(point.value)] = OUTSIDE if outside else INSIDE
-    return column
+            sides[scale.row(point.expected)] = MIDDLE
+    marks = list(sides)
+    marks[scale.row(point.value)] = OUTSIDE if outside else INSIDE
+    return list(zip(sides, marks, strict=True))
