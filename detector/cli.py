@@ -92,6 +92,10 @@ def replay(
     rejects: Annotated[
         Path | None, typer.Option(help="Write what could not be used, with the reason.", metavar="FILE.jsonl")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with plots, to open in a browser.", metavar="FILE.html")
+    ] = None,
+    report_series: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many plots in it.")] = 50,
     config: ConfigFiles = None,
 ) -> None:
     """Send recorded files through the pipeline that the worker runs.
@@ -102,7 +106,40 @@ def replay(
     settings = _settings(config)
     from detector.commands.replay import ReplayFiles, replay_files
 
-    replay_files(settings, paths, ReplayFiles(events=events, scores=scores, rejects=rejects))
+    files = ReplayFiles(events=events, scores=scores, rejects=rejects, report=report, report_series=report_series)
+    replay_files(settings, paths, files)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+@app.command()
+def explain(
+    event: Annotated[str, typer.Argument(help="A file with one event, or - for standard input.", metavar="EVENT")],
+    events: Annotated[
+        Path | None,
+        typer.Option(help="Look here for the event (or episode) with the id EVENT.", metavar="FILE.jsonl"),
+    ] = None,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option("--input", help="Derive it again from these records, as replay reads them.", metavar="PATH"),
+    ] = None,
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="Derive it again from its partition, read from the beginning.")
+    ] = False,  # a flag
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell why an event was sent, and whether its numbers come out again (exit code 3 where they do not).
+
+    The settings must be those that the event was made with. Without --input or --kafka nothing is derived again.
+    """
+    if inputs and kafka:
+        raise UsageError("explain: give --input or --kafka, not both")
+    settings = _settings(config)
+    from detector.commands.explain import explain_event
+
+    explain_event(settings, event, events, inputs or (), kafka=kafka, as_json=as_json)
 
 
 class DemoSource(StrEnum):
@@ -160,7 +197,6 @@ def topics_check(config: ConfigFiles = None) -> None:
     check_topics(settings)
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 TopicName = Annotated[str, typer.Argument(metavar="TOPIC", help="An input topic.")]
 PartitionNumber = Annotated[int, typer.Argument(metavar="PARTITION", min=0, help="One of its partitions.")]
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import orjson
@@ -18,10 +18,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from detector.batches import BatchCounts, FloatArray, Output, RecordBatch, ScoredBatch
+from detector.commands.report_episodes import Episodes
+from detector.commands.report_page import ReportFacts, page
+from detector.commands.report_samples import Traces
 from detector.errors import UsageError
 from detector.io.files import csv_batches, find_files, jsonl_batches
 from detector.ports import TopicPartition
-from detector.settings import Settings
+from detector.settings import Settings, config_hash
 from detector.wiring import PipelineFactory
 
 SCORE_COLUMNS: Final = ("series", "time", "value", "score", "deviation", "novelty", "expected", "lower", "upper")
@@ -45,6 +48,12 @@ class ReplayFiles:
     events: Path | None = None
     scores: Path | None = None
     rejects: Path | None = None
+    report: Path | None = None
+    report_series: int = 50
+
+    def paths(self) -> list[Path]:
+        """Every file that is to be written."""
+        return [path for path in (self.events, self.scores, self.rejects, self.report) if path is not None]
 
 
 @dataclass(slots=True)
@@ -56,16 +65,17 @@ class Tally:
     severities: Counter[str] = field(default_factory=Counter)
     _open: dict[str, str] = field(default_factory=dict)
 
-    def add(self, output: Output) -> None:
-        """Add one batch."""
+    def add(self, output: Output) -> list[dict[str, Any]]:
+        """Add one batch; give the ``data`` of its events."""
         for name in BatchCounts.__slots__:
             setattr(self.counts, name, getattr(self.counts, name) + getattr(output.counts, name))
         self.rejects.update(reject.reason for reject in output.rejects)
-        for event in output.events:
-            anomaly = orjson.loads(event.value)["data"]
+        anomalies = [orjson.loads(event.value)["data"] for event in output.events]
+        for anomaly in anomalies:
             self._open[anomaly["episode_id"]] = anomaly["severity"]
             if anomaly["state"] == "closed":
                 self.severities[self._open.pop(anomaly["episode_id"])] += 1
+        return anomalies
 
     def finish(self) -> None:
         """Count the episodes that are still open."""
@@ -82,10 +92,16 @@ def replay_files(settings: Settings, paths: Sequence[Path], files: ReplayFiles) 
     with ExitStack() as stack:
         stack.enter_context(_rare_collections())
         results = _Results(files, stack)
-        for topic, records, output, cells in _outputs(settings, inputs, stack, keep_scores=files.scores is not None):
-            tally.add(output)
+        report = _Report(files.report, files.report_series, stack) if files.report else None
+        keep_scores = files.scores is not None or report is not None
+        for topic, records, output, cells in outputs_of(settings, inputs, stack, keep_scores=keep_scores):
+            anomalies = tally.add(output)
             results.write(topic, records, output, cells)
-    tally.finish()
+            if report is not None:
+                report.add(topic if cells else JSONL_TOPIC, output, anomalies)
+        tally.finish()
+        if report is not None:
+            report.write(tally, len(inputs[0]) + len(inputs[1]), config_hash(settings))
     seconds = time.perf_counter() - began_s
     _print_summary(tally)
     rate = tally.counts.records / max(seconds, 1e-9)
@@ -97,8 +113,8 @@ def replay_files(settings: Settings, paths: Sequence[Path], files: ReplayFiles) 
 def _check_apart(files: ReplayFiles, inputs: Sequence[Path]) -> None:
     """Refuse to write over what is to be read."""
     read = {path.resolve() for path in inputs}
-    for path in (files.events, files.scores, files.rejects):
-        if path is not None and path.resolve() in read:
+    for path in files.paths():
+        if path.resolve() in read:
             raise UsageError(f"{path}: is one of the files to replay; write the result to another place")
 
 
@@ -117,10 +133,10 @@ Cells = tuple[Sequence[str], Sequence[str], Sequence[str]]
 """Series, time and value of each row of a CSV batch, as they stand in the file."""
 
 
-def _outputs(
+def outputs_of(
     settings: Settings, inputs: tuple[Sequence[Path], Sequence[Path]], stack: ExitStack, *, keep_scores: bool
 ) -> Iterator[tuple[str, RecordBatch, Output, Cells | None]]:
-    """Process every batch of every file, CSV first, and show how far it is."""
+    """Process every batch of every file, CSV first, and show how far it is: (file, records, output, cells)."""
     csv_files, jsonl_files = inputs
     size = settings.worker.batch_records_max
     advance = stack.enter_context(_progress([*csv_files, *jsonl_files]))
@@ -182,6 +198,39 @@ class _Results:
             assert output.scored is not None
             rows = _csv_rows(output.scored, cells) if cells else _jsonl_rows(output.scored, len(records))
             self._scores.write("".join(f"{row}\n" for row in rows).encode())
+
+
+class _Report:
+    """What the report needs, collected batch by batch."""
+
+    def __init__(self, path: Path, series_max: int, stack: ExitStack) -> None:
+        self._file = _create(path, stack)
+        self._series_max = series_max
+        self._traces = Traces()
+        self._episodes = Episodes()
+
+    def add(self, topic: str, output: Output, anomalies: Sequence[dict[str, Any]]) -> None:
+        """Take one batch."""
+        assert output.scored is not None
+        self._traces.add(topic, output.scored)
+        for anomaly in anomalies:
+            self._episodes.add(anomaly)
+
+    def write(self, tally: Tally, files: int, settings_hash: str) -> None:
+        """Write the page."""
+        traces, episodes = self._traces.finish(), self._episodes.finish()
+        facts = ReportFacts(
+            counts=tally.counts,
+            rejects=tally.rejects,
+            kinds=self._episodes.kinds,
+            traces=traces,
+            episodes={name: each for name, each in episodes.items() if name in traces},
+            untraced=self._traces.untraced_samples,
+            files=files,
+            config_hash=settings_hash,
+        )
+        assert self._file is not None
+        self._file.write(page(facts, self._series_max).encode())
 
 
 def _create(path: Path | None, stack: ExitStack) -> _Lines | None:
