@@ -7,13 +7,14 @@ Waiting is librdkafka's business: brokers that are away, moving or slow are logg
 operator can cure (ACLs, unknown topics, fatal client errors) raises ``SourceFailedError`` with the broker's words.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as ClientPartition
 
 from detector.batches import RecordBatch
@@ -40,10 +41,8 @@ from detector.io.kafka_errors import (
 )
 from detector.io.kafka_joining import REMEDY, JoinCheck
 from detector.io.kafka_membership import is_member
+from detector.io.kafka_offsets import GroupOffsets
 from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, GroupMember, OffsetRange, TopicPartition
-
-COMMITTED_TIMEOUT_S: Final = 5.0
-"""One wait for the committed offsets of new partitions."""
 
 COMMITTED_TRIES: Final = 3
 """Far below ``max.poll.interval.ms``; after the last one the worker stops, since it cannot know where to begin."""
@@ -54,9 +53,8 @@ BOUNDS_TIMEOUT_S: Final = 5.0
 COMMIT_PAUSE_S: Final = 0.1
 """Between two tries of a commit; a coordinator that moves takes some hundred milliseconds."""
 
-RESET_IS_ERROR: Final = "and kafka.auto_offset_reset is error"
-FIRST_POSITIONS: Final = {"earliest": OFFSET_BEGINNING, "latest": OFFSET_END, "error": OFFSET_BEGINNING}
-"""Where partitions without a committed offset begin. With ``error`` nothing is read: the worker stops."""
+UNPLACED_OFFSET: Final = 0
+"""Where a gated partition rests whose offset is not known yet; nothing is read there."""
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -73,7 +71,6 @@ class KafkaSource:
         options = connection.consumer_options(group)
         self._connection = connection
         self._group = group
-        self._options = options
         self._incremental = group.protocol == "consumer" or "cooperative" in str(
             options["partition.assignment.strategy"]
         )
@@ -90,7 +87,9 @@ class KafkaSource:
         self._out_of_range: set[TopicPartition] = set()
         self._closed = False
         self._failure: SourceFailedError | None = None
+        self._adrift: set[TopicPartition] = set()
         self._seldom = SeldomLog(_LOG, "consumer_error_waited")
+        self._offsets = GroupOffsets(options, group, self._seldom)
         try:
             self._consumer = Consumer(
                 {**options, "error_cb": self._on_error}, logger=logging.getLogger("detector.librdkafka")
@@ -108,6 +107,8 @@ class KafkaSource:
 
     def fetch(self, records_max: int, timeout_s: float) -> Sequence[RecordBatch]:
         """Wait for the first record, then take what is there: ``consume`` alone would wait for the last one, too."""
+        for place in tuple(self._adrift):
+            self._begin_again(place)
         try:
             messages = self._messages(records_max, timeout_s)
         except KafkaException as error:  # a fatal error is raised, and told to nobody
@@ -156,19 +157,21 @@ class KafkaSource:
 
     def open(self, partition: TopicPartition, offset: int | None) -> None:
         """Seek while it is still paused, so that no record of before can slip through; then resume."""
+        start = self._first_position(partition) if offset is None and partition in self._unplaced else offset
         try:
             if partition in self._out_of_range:
-                assert offset is not None, "where it stood there is nothing"
-                self._restart(partition, offset)
-            elif offset is not None or partition in self._unplaced:
-                start = self._first_position(partition) if offset is None else offset
+                assert start is not None, "where it stood there is nothing"
+                self._restart(partition, start)
+            elif start is not None:
                 self._consumer.seek(ClientPartition(*partition, start))
-                self._unplaced.discard(partition)
             if not self._held:
                 self._consumer.resume([ClientPartition(*partition)])
         except KafkaException as error:
             raise StateUnavailableError(f"the consumer cannot seek: {words(error.args[0])}") from error
         self._gated.discard(partition)
+        self._unplaced.discard(partition)
+        if offset is not None:
+            self._untouched.discard(partition)
 
     def bounds(self, partition: TopicPartition) -> OffsetRange:
         """Ask the broker for the first and the last offset."""
@@ -202,10 +205,10 @@ class KafkaSource:
 
     def committed(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed]:
         """Ask through a client of its own; the coordinator answers once pending transactions are decided."""
-        answers = self._committed([ClientPartition(*place) for place in partitions], 1)
+        answers = self._offsets.committed(partitions)
         if answers is None:
             raise StateUnavailableError("no answer about the group's committed offsets")
-        return _by_place(answers)
+        return answers
 
     def member(self) -> GroupMember:
         """Our membership as of now.
@@ -224,7 +227,7 @@ class KafkaSource:
             place = TopicPartition(position.topic, position.partition)
             reached = position.offset if position.offset >= 0 else self._starts.get(place, OFFSET_INVALID)
             marks = self._consumer.get_watermark_offsets(position, cached=True)
-            if marks is not None and marks[1] >= 0 and reached >= 0:
+            if marks is not None and marks[1] >= 0 and reached >= 0 and place not in self._unplaced:
                 lags[place] = max(0, marks[1] - reached)
         return lags
 
@@ -236,67 +239,47 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientPartition]) -> None:
         self._joining = None
-        starts = self._committed(partitions, 1 if self._asks_later else COMMITTED_TRIES)
-        committed: Mapping[TopicPartition, Committed | None] = {}
-        if starts is not None:
-            committed = _by_place(starts)
-            self._begin_anew([each for each in starts if each.offset < 0])
-        else:
-            starts = [ClientPartition(each.topic, each.partition, OFFSET_BEGINNING) for each in partitions]
-            committed = {TopicPartition(each.topic, each.partition): None for each in partitions}
-            self._unplaced.update(committed)
-            if not self._asks_later:
-                # Beginning anywhere would look like a first start, and would be committed as one.
-                self._failure = self._failure or SourceFailedError("no answer about the group's committed offsets")
+        places = [TopicPartition(each.topic, each.partition) for each in partitions]
+        committed, starts = self._begin(places)
+        assigned = [ClientPartition(*place, starts[place]) for place in places]
         if self._incremental:
-            consumer.incremental_assign(starts)
+            consumer.incremental_assign(assigned)
         else:
-            consumer.assign(starts)
-        if starts and (self._held or self._failure is not None):
-            consumer.pause(starts)
-        self._starts.update({place: (each or NOT_COMMITTED).offset for place, each in committed.items()})
+            consumer.assign(assigned)
+        if assigned and (self._held or self._failure is not None):
+            consumer.pause(assigned)
+        self._starts.update(starts)
         self._one_topic = len({place.topic for place in self._starts}) == 1
         self._tell().assigned(committed)
 
+    def _begin(
+        self, places: list[TopicPartition]
+    ) -> tuple[Mapping[TopicPartition, Committed | None], dict[TopicPartition, int]]:
+        """What is committed for new partitions (None: it is asked for later), and where each begins."""
+        tries = 1 if self._asks_later else COMMITTED_TRIES
+        committed = self._offsets.committed(places, tries) or {}
+        anew = [place for place, each in committed.items() if each == NOT_COMMITTED]
+        first = self._offsets.first(anew, tries)
+        if first is None or len(committed) < len(places):
+            if not self._asks_later:
+                # Beginning anywhere would look like a first start, and would be committed as one.
+                self._failure = self._failure or SourceFailedError("no answer about the group's committed offsets")
+            self._unplaced.update(places)
+            return dict.fromkeys(places), dict.fromkeys(places, UNPLACED_OFFSET)
+        self._untouched.update(anew)
+        if anew and self._group.offset_reset == "error":
+            self._failure = self._failure or _nothing_committed(anew)
+        return committed, {place: first.get(place, each.offset) for place, each in committed.items()}
+
     def _first_position(self, place: TopicPartition) -> int:
-        """Where the group begins, for a partition of which nothing turned out to be committed."""
-        self._untouched.add(place)
+        """Where the group begins, for a partition of which nothing is committed."""
         if self._group.offset_reset == "error":
-            raise SourceFailedError(f"nothing was committed for {place.topic}[{place.partition}], {RESET_IS_ERROR}")
-        return FIRST_POSITIONS[self._group.offset_reset]
-
-    def _begin_anew(self, partitions: list[ClientPartition]) -> None:
-        """Give partitions without a committed offset the position where the group begins."""
-        for each in partitions:
-            each.offset = FIRST_POSITIONS[self._group.offset_reset]
-            self._untouched.add(TopicPartition(each.topic, each.partition))
-        if partitions and self._group.offset_reset == "error":
-            self._failure = self._failure or SourceFailedError(
-                f"nothing was committed for {_names(partitions)}, {RESET_IS_ERROR}"
-            )
-
-    def _committed(self, partitions: list[ClientPartition], tries: int) -> list[ClientPartition] | None:
-        """Give each partition its committed offset, where there is one; None without an answer.
-
-        Asked through a client of its own: on the member's connection the question would wait behind a request to join
-        that the broker holds back until the other members have come.
-        """
-        if not partitions:
-            return partitions
-        for _ in range(tries):
-            asker = Consumer(self._options, logger=logging.getLogger("detector.librdkafka"))
-            try:
-                answers = asker.committed(partitions, timeout=COMMITTED_TIMEOUT_S)
-            except KafkaException as error:
-                self._seldom.warning(error.args[0])
-                continue
-            finally:
-                asker.close()
-            faults = [each.error for each in answers if each.error is not None]
-            if not faults:
-                return answers
-            self._seldom.warning(faults[0])
-        return None
+            raise _nothing_committed([place])
+        first = self._offsets.first([place])
+        if first is None:
+            raise StateUnavailableError("no answer about the input's offsets")
+        self._untouched.add(place)
+        return first[place]
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[ClientPartition]) -> None:
         self._tell().revoked(self._give_up(partitions))
@@ -315,7 +298,7 @@ class KafkaSource:
         self._taken.update(places)
         for place in places:
             self._starts.pop(place, None)
-            for kind in (self._gated, self._untouched, self._unplaced, self._out_of_range):
+            for kind in (self._gated, self._untouched, self._unplaced, self._adrift, self._out_of_range):
                 kind.discard(place)
         return places
 
@@ -345,13 +328,23 @@ class KafkaSource:
         start = self._starts.get(place)
         if start is None:
             return  # taken away meanwhile
+        if place in self._unplaced:
+            self._out_of_range.add(place)  # it only rested there
+            return
         if place in self._untouched:
             self._seldom.warning(error)
-            self._restart(place, FIRST_POSITIONS[self._group.offset_reset])
+            self._begin_again(place)
             return
         self._out_of_range.add(place)
         self.gate([place])
         self._tell().out_of_range(place, start if offset is None else offset)
+
+    def _begin_again(self, place: TopicPartition) -> None:
+        """Begin once more where the group begins; without an answer, with the next fetch."""
+        self._adrift.add(place)
+        with contextlib.suppress(StateUnavailableError):
+            self._restart(place, self._first_position(place))
+            self._adrift.discard(place)
 
     def _restart(self, place: TopicPartition, offset: int) -> None:
         """Read from ``offset`` on after an error has ended the partition's fetches, where seeking is refused."""
@@ -365,8 +358,8 @@ class KafkaSource:
             for each in assigned:
                 if (each.topic, each.partition) == place:
                     each.offset = offset
-                elif each.offset < 0:
-                    each.offset = self._resting_at(TopicPartition(each.topic, each.partition))
+                elif each.offset < 0:  # nothing was read yet
+                    each.offset = self._starts[TopicPartition(each.topic, each.partition)]
             self._consumer.assign(assigned)
             shut = (
                 assigned if self._held else [each for each in assigned if (each.topic, each.partition) in self._gated]
@@ -374,12 +367,7 @@ class KafkaSource:
         if shut:
             self._consumer.pause(shut)
         self._out_of_range.discard(place)
-        self._starts[place] = max(offset, NOT_COMMITTED.offset)
-
-    def _resting_at(self, place: TopicPartition) -> int:
-        """Where a partition begins of which nothing was read yet."""
-        start = self._starts[place]
-        return start if start >= 0 else FIRST_POSITIONS[self._group.offset_reset]
+        self._starts[place] = offset
 
     def _try_commit(self, wanted: list[ClientPartition]) -> KafkaError | None:
         answers: list[ClientPartition] = []
@@ -387,14 +375,6 @@ class KafkaSource:
         return error or next((each.error for each in answers if each.error is not None), None)
 
 
-def _by_place(partitions: Sequence[ClientPartition]) -> dict[TopicPartition, Committed]:
-    return {
-        TopicPartition(each.topic, each.partition): (
-            Committed(each.offset, each.metadata or "") if each.offset >= 0 else NOT_COMMITTED
-        )
-        for each in partitions
-    }
-
-
-def _names(partitions: Sequence[ClientPartition]) -> str:
-    return ", ".join(f"{each.topic}[{each.partition}]" for each in partitions)
+def _nothing_committed(places: Sequence[TopicPartition]) -> SourceFailedError:
+    names = ", ".join(f"{topic}[{partition}]" for topic, partition in places)
+    return SourceFailedError(f"nothing was committed for {names}, and kafka.auto_offset_reset is error")

@@ -551,6 +551,17 @@ class FullContract(DeliveryContract):
         until(lambda: len(reader.offsets()[gated]) > before, reader.turn)
         assert reader.offsets()[gated][before] == 3
 
+    def test_a_partition_that_is_opened_at_once_is_read_from_the_offset_given(self, world: World) -> None:
+        topic = world.topic()
+        world.write(topic, 300)
+        reader = world.reader(topic)
+        reader.listener.gates = reader.source.gate
+        until(lambda: len(reader.listener.owned) == 3, reader.turn)
+        for place in list(reader.listener.owned):
+            reader.source.open(place, 7)
+        until(lambda: len(reader.offsets()) == 3, reader.turn)
+        assert {offsets[0] for offsets in reader.offsets().values()} == {7}
+
     def test_a_gated_partition_goes_on_where_it_stood_when_no_offset_is_given(self, world: World) -> None:
         topic = world.topic()
         world.write(topic, 30)
