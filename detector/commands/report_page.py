@@ -56,7 +56,8 @@ def page(facts: ReportFacts, series_max: int) -> str:
         _tiles(facts),
         _kinds(facts),
         _rejects(facts.rejects),
-        f"<h2>Series with episodes, the worst first</h2>{_key() if shown else ''}",
+        _key() if shown or shown_quiet else "",
+        "<h2>Series with episodes, the worst first</h2>",
         "".join(_article(name, facts) for name in shown) or '<p class="dim">No series had an episode.</p>',
         _left_out(len(facts.episodes), len(shown)),
     ]
@@ -94,16 +95,20 @@ def _tiles(facts: ReportFacts) -> str:
     length = 0 if span is None else span[1] - span[0]
     rejected = sum(facts.rejects.values())
     tiles = [
-        ("records", f"{counts.records:,}", f"{counts.samples:,} samples"),
+        ("records", f"{counts.records:,}", _of_samples(counts)),
         ("series", f"{len(facts.traces):,}", f"{len(facts.episodes):,} with episodes"),
         ("episodes opened", f"{count:,}", _of_severities(facts.kinds)),
         ("per series and week", *_rate(count, len(facts.traces), length)),
         ("rejected records", f"{rejected:,}", f"{100 * rejected / max(counts.records, 1):.3g} % of all"),
-        ("late or repeated", f"{counts.late + counts.repeated:,}", f"{counts.late:,} late"),
         ("duration of the data", duration(length), "" if span is None else f"{_day(span[0])} to {_day(span[1])}"),
     ]
     cells = (f"<div><dl><dt>{name}</dt><dd>{value}<small>{note}</small></dd></dl></div>" for name, value, note in tiles)
     return f'<section class="tiles">{"".join(cells)}</section>'
+
+
+def _of_samples(counts: BatchCounts) -> str:
+    dropped = counts.late + counts.repeated
+    return f"{counts.samples:,} samples" + (f", {dropped:,} late or repeated" if dropped else "")
 
 
 def _span(traces: Iterable[Trace]) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ h2{font-size:1.15rem;margin:2rem 0 .75rem}
 h3{font-size:1rem;margin:0;font-weight:600}
 p{margin:.35rem 0}
 .dim,.axis,figcaption,dt{color:var(--dim);font-size:.85rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.9rem,1fr));gap:.75rem;margin:1.25rem 0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.4rem,1fr));gap:.75rem;margin:1.25rem 0}
 .tiles>div,article,.card{background:var(--card);border:1px solid var(--edge);border-radius:.6rem;padding:.75rem .9rem}
 dl{margin:0}
 dd{margin:0;font-size:1.35rem;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}
@@ -54,7 +54,8 @@ b.warning{color:var(--warning)}
 b.error{color:var(--error)}
 b.critical{color:var(--critical)}
 summary{cursor:pointer;color:var(--dim);font-size:.9rem;margin-top:.4rem}
-.key{display:flex;flex-wrap:wrap;gap:.3rem 1.1rem;font-size:.85rem;color:var(--dim);align-items:center}
+.key{margin-top:1.5rem;display:flex;flex-wrap:wrap;
+gap:.3rem 1.1rem;font-size:.85rem;color:var(--dim);align-items:center}
 .key i{display:inline-block;width:1.5rem;height:.75rem;margin-right:.4rem;vertical-align:middle}
 .key .v{border-top:2px solid var(--line);height:0}
 .key .e{border-top:2px dashed var(--middle);height:0}
