@@ -127,6 +127,13 @@ def _learn_bin(means: NDArray[np.float32], counts: NDArray[np.uint8], place: int
 
 
 @compiled
+def learn_profiles(record: np.void, bins: tuple[int, int], r300: float, rs: float) -> None:
+    """Move the hour of day towards the residual of the slow level, the hour of week towards what the day leaves."""
+    _learn_bin(record["day"], record["day_counts"], bins[0], r300)
+    _learn_bin(record["week"], record["week_counts"], bins[1], rs)
+
+
+@compiled
 def _follow(record: np.void, feature: int, y: float, seen: int, origin: float) -> float:
     """How far ``y`` leaves the bounds of its feature, in logarithms of their width; the bounds then take it in.
 
@@ -189,8 +196,8 @@ def is_gap(record: np.void, time_ms: int, seen: int) -> bool:
 
 
 @compiled
-def learn(record: np.void, x: float, seen: int, bins: tuple[int, int], rs: float, rw: float, largest: float) -> float:
-    """Move levels, profiles and bounds towards this sample; returns its raw novelty."""
+def learn(record: np.void, x: float, seen: int, rs: float, rw: float, largest: float) -> float:
+    """Move levels and bounds towards this sample; returns its raw novelty."""
     gain_min = 1.0 / (seen + 1)
     r100 = x - loaded(record["middle"])
     r300 = x - loaded(record["slow"])
@@ -210,9 +217,6 @@ def learn(record: np.void, x: float, seen: int, bins: tuple[int, int], rs: float
     record["slowest"] = slowest + (x - slowest) * max(_SLOWEST, gain_min)
     record["smooth"] = smooth
     record["previous"] = x
-    _learn_bin(record["day"], record["day_counts"], bins[0], r300)
-    _learn_bin(record["week"], record["week_counts"], bins[1], rs)
-
     novelty = _follow(record, 0, x, seen, float(record["base"]))
     novelty += _follow(record, 1, r100, seen, 0.0)
     novelty += _follow(record, 2, rs, seen, 0.0)
