@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from river import anomaly
+from river import anomaly, base
 
 from benchmarks.replayed import Episode, replayed
 from benchmarks.report_line import note, show
@@ -231,7 +231,7 @@ def moving_z(values: FloatArray) -> FloatArray:
     return scores
 
 
-def of_river(make: Callable[[], anomaly.base.SupervisedAnomalyDetector], values: FloatArray) -> FloatArray:
+def of_river(make: Callable[[], base.SupervisedAnomalyDetector], values: FloatArray) -> FloatArray:
     """Raw scores of a supervised detector of river."""
     model = make()
     scores = np.zeros(len(values))

@@ -11,6 +11,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +56,8 @@ def of_river(make: Callable[[], Any], streams: Sequence[NabStream], *, supervise
     """Raw scores of a river detector, scaled to [0, 1] by what it saw before where it is not supervised."""
     found = {}
     for stream in streams:
-        model, scaler = make(), preprocessing.MinMaxScaler()
+        model = make()
+        scaler: Any = preprocessing.MinMaxScaler()
         scores = np.zeros(len(stream.values))
         for row, value in enumerate(stream.values.tolist()):
             if supervised:
@@ -75,7 +77,7 @@ def peers(*, slow: bool) -> dict[str, Callable[[Sequence[NabStream]], dict[str, 
     found: dict[str, Callable[[Sequence[NabStream]], dict[str, FloatArray]]] = {
         "3-sigma rule": z_scores,
         "river GaussianScorer": lambda streams: of_river(
-            lambda: anomaly.GaussianScorer(window_size=SIGMA_WINDOW), streams, supervised=True
+            partial(anomaly.GaussianScorer, window_size=SIGMA_WINDOW), streams, supervised=True
         ),
         "river StandardAbsoluteDeviation": lambda streams: of_river(
             anomaly.StandardAbsoluteDeviation, streams, supervised=True

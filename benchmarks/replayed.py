@@ -51,8 +51,8 @@ def replayed(paths: Mapping[str, Path], settings: Settings | None = None) -> dic
             assert files.events is not None
             with files.scores.open(newline="") as lines:
                 rows = list(csv.DictReader(lines))
-            columns = [np.array([float(row[column] or "nan") for row in rows]) for column in COLUMNS]
-            found[name] = Replayed(*columns, _episodes(files.events.read_bytes()))
+            deviation, novelty = (np.array([float(row[column] or "nan") for row in rows]) for column in COLUMNS)
+            found[name] = Replayed(deviation, novelty, _episodes(files.events.read_bytes()))
         return found
 
 

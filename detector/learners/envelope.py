@@ -47,8 +47,6 @@ AWAY_SAMPLES_MIN: Final = 5
 """A shorter excursion moves the levels too little for its end to matter; a longer one teaches the profiles nothing."""
 AWAY_SAMPLES_MAX: Final = 1440
 """For so long a series that has left its band may return to where it was: a day of minutes."""
-HOME_SAMPLES: Final = 120
-"""For so long after the return it may be judged by where it was; the slower levels are still on their way back."""
 VALUE_MAX: Final = 1e300
 """Values are taken no larger than this, so that differences and bands stay finite in float64."""
 LEARNT_MAX: Final = 1e37
@@ -91,8 +89,8 @@ def _or_at_home(
 ) -> Step:
     """``answer``, or the smaller deviation from where the series was before it left its band: an end is no incident.
 
-    That home is kept when a sample leaves the band, and forgotten some time after neither answer does, or
-    after ``AWAY_SAMPLES_MAX``. The levels learn whatever comes; which of the two is told changes nothing that is learnt.
+    That home is kept when a sample leaves the band, and forgotten when neither answer does any more or after
+    ``AWAY_SAMPLES_MAX``. The levels learn whatever comes.
     """
     away = int(record["away"])
     if away == 0:
@@ -104,10 +102,7 @@ def _or_at_home(
     fast = loaded(record["home_fast"])
     home = (fast, seasonal - loaded(record["slow"]) + loaded(record["home_slow"]), fast, levels[3])
     at_home = _judged(value, x, base, home, sizes, peaks)
-    agreed = max(answer[1], at_home[1]) <= 1.0
-    if agreed and away > AWAY_SAMPLES_MIN:
-        away = max(away, AWAY_SAMPLES_MAX - HOME_SAMPLES)
-    over = away >= AWAY_SAMPLES_MAX or (agreed and away <= AWAY_SAMPLES_MIN)
+    over = away >= AWAY_SAMPLES_MAX or max(answer[1], at_home[1]) <= 1.0
     record["away"] = 0 if over else away + 1
     return at_home if away >= AWAY_SAMPLES_MIN and at_home[1] < answer[1] else answer
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from river import base
 
-from detector.learners.envelope import STATE, UTC_OFFSETS, UtcOffsets, step
+from detector.learners.envelope import UTC_OFFSETS, UtcOffsets, step
+from detector.learners.envelope_state import STATE
 from detector.learners.residual_estimator import Explanation, epoch_ms
 
 
