@@ -286,6 +286,7 @@ class TestWiring:
                 "models: {m: {resiual: {}}}",
                 r"models\.m\.resiual is not a learner; known here: auto, envelope, residual, river",
             ),
+            ("models: {m: {envelope: {timezone: Europe/Nowhere}}}", r"timezone: there is no zone 'Europe/Nowhere'"),
             ("models: {m: {residual: {x: 1}}}", r"models\.m\.residual\.x is not a parameter"),
             ("models: {m: {river: river.anomaly.HalfSpaceTree}}", r"models\.m: .*did you mean 'HalfSpaceTrees'"),
             ("models: {m: {river: river.anomaly.HalfSpaceTrees, features: [vlue]}}", r"models\.m: .*'vlue'"),
