@@ -23,7 +23,16 @@ from rich.table import Table
 
 from benchmarks.report_line import show
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.learners import Learner, ResidualDetector, ResidualLearner, RiverLearner, RiverSpec
+from detector.learners import (
+    EnvelopeDetector,
+    EnvelopeLearner,
+    Learner,
+    ResidualDetector,
+    ResidualLearner,
+    RiverLearner,
+    RiverSpec,
+)
+from detector.learners.envelope_state import STATE as ENVELOPE_STATE
 from detector.learners.residual import STATE
 from detector.learners.river_spec import build_detector
 
@@ -111,16 +120,19 @@ def bare(model: Any, samples: int, *, supervised: bool) -> float:
 
 
 def compiled_rows(counts: Sequence[int], samples: int, tick: Callable[[str], None]) -> Iterator[Speed]:
-    """The compiled learner at several numbers of series."""
-    warm = ResidualLearner()
-    warm.reserve(1)
-    timed(warm, 1, 100)
-    for count in counts:
-        tick(f"residual, {count:,} series")
-        yield Speed("residual", count, timed(ResidualLearner(), count, max(samples, count * 3)), STATE.itemsize)
-    tick("residual, bare")
-    detector = ResidualDetector()
-    yield Speed("residual, bare", 1, bare(detector, samples // 20, supervised=True), len(pickle.dumps(detector)))
+    """The compiled learners at several numbers of series."""
+    compiled: tuple[tuple[str, Callable[[], Learner], Callable[[], Any], int], ...] = (
+        ("envelope", EnvelopeLearner, EnvelopeDetector, ENVELOPE_STATE.itemsize),
+        ("residual", ResidualLearner, ResidualDetector, STATE.itemsize),
+    )
+    for name, make, estimator, size in compiled:
+        timed(make(), 1, 100)
+        for count in counts:
+            tick(f"{name}, {count:,} series")
+            yield Speed(name, count, timed(make(), count, max(samples, count * 3)), size)
+        tick(f"{name}, bare")
+        detector = estimator()
+        yield Speed(f"{name}, bare", 1, bare(detector, samples // 20, supervised=True), len(pickle.dumps(detector)))
 
 
 def river_rows(counts: Sequence[int], samples: int, tick: Callable[[str], None]) -> Iterator[Speed]:
@@ -140,7 +152,7 @@ def river_rows(counts: Sequence[int], samples: int, tick: Callable[[str], None])
 
 def labelled(folder: Path, rows_max: int, tick: Callable[[str], None]) -> list[dict[str, object]]:
     """False points per 1,000 and labelled ranges hit, at deviation 1.0, with no setting changed."""
-    makers: dict[str, Callable[[], Learner]] = {"residual": ResidualLearner}
+    makers: dict[str, Callable[[], Learner]] = {"envelope": EnvelopeLearner, "residual": ResidualLearner}
     for name in ("GaussianScorer", "StandardAbsoluteDeviation", "OneClassSVM", "PAD(HoltWinters)"):
         makers[f"river {name}"] = lambda spec=RIVER[name]: RiverLearner(spec)  # type: ignore[misc]  # binds the spec
     totals = {name: np.zeros(4) for name in makers}
@@ -183,7 +195,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller runs, a few seconds")
     parser.add_argument("--data", type=Path, help="folder of labelled series (timestamp,value,label in gzip CSV)")
     arguments = parser.parse_args()
-    ours = (1, 10_000, 20_000) if arguments.quick else (1, 10_000, 100_000)
+    ours = (1, 10_000, 20_000) if arguments.quick else (1, 10_000, 100_000, 500_000)
     theirs = (1, 20) if arguments.quick else (1, 100)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("learners", total=None)
@@ -196,7 +208,7 @@ def main() -> None:
         quality = labelled(arguments.data, 2_000 if arguments.quick else 20_000, tick) if arguments.data else []
     result = {
         "benchmark": "learners",
-        "bytes": "residual: state record; river: pickled length of one series' objects",
+        "bytes": "compiled: state record; river: pickled length of one series' objects",
         "speed": [
             {
                 "learner": speed.learner,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
+import numpy as np
 import structlog
 
 from detector import __version__
@@ -25,7 +26,7 @@ from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
 from detector.io.kafka_transactions import KafkaTransactionalSink
 from detector.io.transaction_probe import TransactionProbe
-from detector.learners import LEARNERS, Learner, LearnerBank, RiverSpec
+from detector.learners import LEARNERS, Learner, LearnerBank, RiverSpec, UtcOffsets
 from detector.pipeline import PartitionPipeline
 from detector.ports import TopicPartition
 from detector.series import SeriesTable
@@ -37,6 +38,7 @@ from detector.settings import (
     RiverModel,
     Settings,
     config_hash,
+    zone_changes,
 )
 from detector.telemetry import Health, HealthServer, Metrics, TelemetryObserver
 from detector.worker import (
@@ -53,7 +55,7 @@ from detector.worker import (
 )
 
 AUTO_MODEL: Final = "auto"
-AUTO_LEARNER: Final = "residual"
+AUTO_LEARNER: Final = "envelope"
 """What ``auto`` stands for."""
 COMPILED_LEARNERS: Final = tuple(name for name in LEARNERS if name != "river")
 ENCODER: Final = "cloudevents"
@@ -217,7 +219,15 @@ def _compiled_factory(name: str, learner: str, params: Mapping[str, Any]) -> Lea
         if param not in accepted:
             names = ", ".join(accepted) or "none"
             raise UsageError(f"settings: models.{name}.{learner}.{param} is not a parameter; known here: {names}")
-    return partial(LEARNERS[learner], **params)
+    return partial(LEARNERS[learner], **{param: _parameter(param, value) for param, value in params.items()})
+
+
+def _parameter(name: str, value: object) -> object:
+    """Give a learner's parameter; a time zone is looked up by its name, since the core reads no files."""
+    if name != "timezone":
+        return value
+    changes_ms, offsets_ms = zone_changes(str(value))
+    return UtcOffsets(np.array(changes_ms, dtype=np.int64), np.array(offsets_ms, dtype=np.int64))
 
 
 def connection_of(kafka: KafkaSettings) -> KafkaConnection:

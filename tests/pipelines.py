@@ -28,7 +28,7 @@ def pipeline(
     keep_scores: bool = False,
 ) -> PartitionPipeline:
     """A pipeline over ``tests.streams.TOPIC`` with the compiled learner unless told otherwise."""
-    book = PolicyBook(policies)
+    book = PolicyBook(policies or [Policy("default", open_points=3, open_window=5)])
     return PartitionPipeline(
         topic=TOPIC,
         partition=partition,

@@ -66,8 +66,8 @@ class Policy:
     abs_min: float = 0.0
     rel_min: float = 0.0
     volume_min: float = 0.0
-    open_points: int = 3
-    open_window: int = 5
+    open_points: int = 2
+    open_window: int = 3
     close_points: int = 9
     close_window: int = 10
     cooldown_s: float = 600.0

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from detector.learners.bank import LearnerBank
+from detector.learners.envelope import UTC_OFFSETS, EnvelopeLearner, UtcOffsets
+from detector.learners.envelope_estimator import EnvelopeDetector
 from detector.learners.learner import Learner
 from detector.learners.residual import ResidualLearner
 from detector.learners.residual_estimator import Explanation, ResidualDetector
@@ -16,13 +18,17 @@ from detector.learners.river_learner import RiverLearner
 from detector.learners.river_spec import RiverSpec
 
 LEARNERS: Final[dict[str, Callable[..., Learner]]] = {
+    "envelope": EnvelopeLearner,
     "residual": ResidualLearner,
     "river": RiverLearner,
 }
-"""By name in settings: "residual" takes nothing, "river" takes a :class:`RiverSpec`."""
+"""By name in settings: "envelope" takes a time zone, "residual" nothing, "river" a :class:`RiverSpec`."""
 
 __all__ = [
     "LEARNERS",
+    "UTC_OFFSETS",
+    "EnvelopeDetector",
+    "EnvelopeLearner",
     "Explanation",
     "Learner",
     "LearnerBank",
@@ -30,4 +36,5 @@ __all__ = [
     "ResidualLearner",
     "RiverLearner",
     "RiverSpec",
+    "UtcOffsets",
 ]

@@ -22,7 +22,7 @@ class Explanation(NamedTuple):
     upper: float
 
 
-def _epoch_ms(time: datetime | float) -> int:
+def epoch_ms(time: datetime | float) -> int:
     """Epoch milliseconds of a datetime (UTC where it names no zone) or of epoch seconds."""
     if isinstance(time, datetime):
         time = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
@@ -85,4 +85,4 @@ class ResidualDetector(base.SupervisedAnomalyDetector):
 
     def _time_ms(self, x: Mapping[Any, Any] | None) -> int:
         time = None if x is None else x.get("time")
-        return _epoch_ms(self.samples_seen * self.interval_s if time is None else time)
+        return epoch_ms(self.samples_seen * self.interval_s if time is None else time)

@@ -19,6 +19,7 @@ from detector.settings.models import (
     TelemetrySettings,
     WorkerSettings,
 )
+from detector.settings.time_zones import zone_changes
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -43,4 +44,5 @@ __all__ = [
     "effective",
     "load_settings",
     "settings_schema",
+    "zone_changes",
 ]

@@ -42,7 +42,7 @@ class RiverModel(Section):
 
 
 class CompiledModel(RootModel[dict[str, dict[str, Scalar]]]):
-    """A compiled learner by its registry name, with its parameters: `{residual: {…}}`."""
+    """A compiled learner by its registry name, with its parameters: `{envelope: {…}}`."""
 
     model_config = ConfigDict(frozen=True)
     root: dict[str, dict[str, Scalar]]
@@ -50,7 +50,7 @@ class CompiledModel(RootModel[dict[str, dict[str, Scalar]]]):
     @model_validator(mode="after")
     def _one_learner(self) -> Self:
         if len(self.root) != 1:
-            raise ValueError("should name one learner, such as {residual: {}}")
+            raise ValueError("should name one learner, such as {envelope: {}}")
         return self
 
 
@@ -147,7 +147,7 @@ class PolicySettings(Section):
         default=0.0, ge=0, description="Least expected or observed value that counts, in the unit of the series."
     )
     open: OpenPointsOf = Field(
-        default=OpenPoints(points=3, window=5), description="Anomalous points that open an episode: '3 of 5'."
+        default=OpenPoints(points=2, window=3), description="Anomalous points that open an episode: '2 of 3'."
     )
     close: ClosePointsOf = Field(
         default=OfPoints(points=9, window=10), description="Normal points that close an episode: '9 of 10'."

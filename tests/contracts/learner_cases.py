@@ -49,12 +49,14 @@ RIVER_SPECS: Final[dict[str, RiverSpec]] = {
 }
 
 CASES: Final[dict[str, tuple[str, tuple[Any, ...]]]] = {
+    "envelope": ("envelope", ()),
     "residual": ("residual", ()),
     **{f"river-{name}": ("river", (spec,)) for name, spec in RIVER_SPECS.items()},
 }
 """Case name -> (name in the registry, arguments of the factory)."""
 
 OUTLIER_CASES: Final = (
+    "envelope",
     "residual",
     "river-gaussian",
     "river-absolute_deviation",

@@ -13,6 +13,7 @@ from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook
 
 MINUTE_MS = 60_000
 START_MS = 1_700_000_000_000
+THREE_OF_FIVE = Policy("default", open_points=3, open_window=5)
 
 
 class Row(NamedTuple):
@@ -35,7 +36,7 @@ def minutes(observed: Iterable[float], *, slot: int = 0, start_ms: int = START_M
 
 def new_judge(policy: Policy | None = None, *, slots: int = 1, output_rows: int = 64) -> EpisodeJudge:
     """A judge with ``slots`` open series under one policy."""
-    judge = EpisodeJudge(PolicyBook([policy] if policy else []).policies, output_rows=output_rows)
+    judge = EpisodeJudge(PolicyBook([policy or THREE_OF_FIVE]).policies, output_rows=output_rows)
     judge.reserve(slots)
     for slot in range(slots):
         judge.open_slot(slot, 0)

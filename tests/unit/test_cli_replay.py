@@ -20,7 +20,7 @@ def flow(
 ) -> list[tuple[str, str]]:
     """Minutes of a noisy level, some of them far off and some no numbers."""
     noise = random.Random(seed)
-    values = [50.0 + noise.gauss(0, 1) + (500 if row in anomalous else 0) for row in range(rows)]
+    values = [50.0 + noise.gauss(0, 1) + (60 if row in anomalous else 0) for row in range(rows)]
     return [(str(1_700_000_000 + 60 * row), "x" if row in broken else repr(values[row])) for row in range(rows)]
 
 

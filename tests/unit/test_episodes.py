@@ -72,17 +72,17 @@ class TestGates:
     @pytest.mark.parametrize(
         ("policy", "opens"),
         [
-            (Policy("p"), ["metric.spike", "metric.dip"]),
-            (Policy("p", direction="up"), ["metric.spike"]),
-            (Policy("p", direction="down"), ["metric.dip"]),
-            (Policy("p", deviation_min=2.0), ["metric.spike", "metric.dip"]),
-            (Policy("p", deviation_min=2.5), []),
-            (Policy("p", abs_min=2.0), ["metric.spike", "metric.dip"]),
-            (Policy("p", abs_min=2.1), []),
-            (Policy("p", rel_min=0.2), ["metric.spike", "metric.dip"]),
-            (Policy("p", rel_min=0.21), []),
-            (Policy("p", volume_min=12.0), ["metric.spike"]),
-            (Policy("p", volume_min=12.5), []),
+            (Policy("p", open_points=3, open_window=5), ["metric.spike", "metric.dip"]),
+            (Policy("p", open_points=3, open_window=5, direction="up"), ["metric.spike"]),
+            (Policy("p", open_points=3, open_window=5, direction="down"), ["metric.dip"]),
+            (Policy("p", open_points=3, open_window=5, deviation_min=2.0), ["metric.spike", "metric.dip"]),
+            (Policy("p", open_points=3, open_window=5, deviation_min=2.5), []),
+            (Policy("p", open_points=3, open_window=5, abs_min=2.0), ["metric.spike", "metric.dip"]),
+            (Policy("p", open_points=3, open_window=5, abs_min=2.1), []),
+            (Policy("p", open_points=3, open_window=5, rel_min=0.2), ["metric.spike", "metric.dip"]),
+            (Policy("p", open_points=3, open_window=5, rel_min=0.21), []),
+            (Policy("p", open_points=3, open_window=5, volume_min=12.0), ["metric.spike"]),
+            (Policy("p", open_points=3, open_window=5, volume_min=12.5), []),
         ],
     )
     def test_each_gate_holds_rows_back(self, policy: Policy, opens: list[str]) -> None:
@@ -91,9 +91,11 @@ class TestGates:
 
     def test_without_an_expected_value_rows_are_spikes_and_distance_gates_do_not_apply(self) -> None:
         rows = [Row(row.time_ms, -3.0, 3.0, math.nan) for row in minutes(BAD)]
-        assert [t.kind for t in feed(new_judge(Policy("p", abs_min=99.0, rel_min=99.0)), rows)] == ["metric.spike"]
-        assert feed(new_judge(Policy("p", volume_min=3.5)), rows) == []
-        assert feed(new_judge(Policy("p", direction="down")), rows) == []
+        assert [
+            t.kind for t in feed(new_judge(Policy("p", open_points=3, open_window=5, abs_min=99.0, rel_min=99.0)), rows)
+        ] == ["metric.spike"]
+        assert feed(new_judge(Policy("p", open_points=3, open_window=5, volume_min=3.5)), rows) == []
+        assert feed(new_judge(Policy("p", open_points=3, open_window=5, direction="down")), rows) == []
 
     def test_a_value_equal_to_the_expected_one_is_never_anomalous(self) -> None:
         rows = [Row(row.time_ms, 0.0, 5.0) for row in minutes([0.0] * 10)]
@@ -102,7 +104,7 @@ class TestGates:
 
 class TestFollowing:
     def test_updates_come_in_event_time(self) -> None:
-        transitions = judge_minutes([2.0] * 14, Policy("p", update_interval_s=300.0))
+        transitions = judge_minutes([2.0] * 14, Policy("p", open_points=3, open_window=5, update_interval_s=300.0))
         assert states(transitions) == ["opened", "updated", "updated"]
         assert [transition.row for transition in transitions] == [2, 7, 12]
 
@@ -147,11 +149,11 @@ class TestClosing:
         assert states(judge_minutes([0.0, 0.0, 0.0, 2.0, 0.0], policy)) == ["opened"]
 
     def test_rows_of_one_episode_do_not_open_the_next(self) -> None:
-        policy = Policy("p", close_points=1, close_window=1, cooldown_s=0.0)
+        policy = Policy("p", open_points=3, open_window=5, close_points=1, close_window=1, cooldown_s=0.0)
         assert states(judge_minutes([*BAD, 0.0, 2.0, 2.0], policy)) == ["opened", "closed"]
 
     def test_the_next_episode_has_the_next_number_and_a_new_sequence(self) -> None:
-        policy = Policy("p", cooldown_s=0.0)
+        policy = Policy("p", open_points=3, open_window=5, cooldown_s=0.0)
         transitions = [t for t in judge_minutes([*BAD, *CALM] * 3, policy) if t.state == "opened"]
         assert [(t.episode_number, t.sequence) for t in transitions] == [(1, 1), (2, 1), (3, 1)]
 
@@ -194,7 +196,9 @@ class TestFlapping:
 
     def test_the_start_of_flapping_is_told_at_once(self) -> None:
         wave = [1.1 if row % 2 else 0.9 for row in range(12)]
-        transitions = judge_minutes(wave, Policy("p", update_interval_s=86_400.0, flap_crossings=9))
+        transitions = judge_minutes(
+            wave, Policy("p", open_points=3, open_window=5, update_interval_s=86_400.0, flap_crossings=9)
+        )
         assert [(t.state, t.flapping, t.row) for t in transitions] == [("opened", False, 5), ("updated", True, 9)]
 
     def test_a_steady_anomaly_does_not_flap(self) -> None:
@@ -259,7 +263,7 @@ class TestLaws:
         assert whole == parts
 
     def test_a_full_output_buffer_loses_nothing(self) -> None:
-        policy = Policy("p", update_interval_s=0.0)
+        policy = Policy("p", open_points=3, open_window=5, update_interval_s=0.0)
         rows = minutes([3.0] * 500)
         assert len(feed(new_judge(policy, output_rows=3), rows)) == 498
 

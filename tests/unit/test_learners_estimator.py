@@ -1,10 +1,11 @@
-"""The compiled learner as a river estimator."""
+"""The compiled learners as river estimators."""
 
 import doctest
 import math
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,23 @@ from river import anomaly, base
 from river.checks import common, yield_checks
 
 from detector.batches import ScoreColumns
-from detector.learners import ResidualDetector, ResidualLearner, residual_estimator
+from detector.learners import (
+    EnvelopeDetector,
+    EnvelopeLearner,
+    Learner,
+    ResidualDetector,
+    ResidualLearner,
+    envelope_estimator,
+    residual_estimator,
+)
 from tests.contracts.learner_cases import MINUTE_MS, START_MS
 
 RNG = np.random.default_rng(5)
 ROWS = [({"time": START_MS / 1000 + i * 60.0, "host": "a"}, float(v)) for i, v in enumerate(RNG.normal(size=2000))]
 
+Detector = ResidualDetector | EnvelopeDetector
 RIVER_CHECKS = list(yield_checks(ResidualDetector()))
+both = pytest.mark.parametrize("make", [EnvelopeDetector, ResidualDetector])
 DATA_CHECKS = (
     common.check_learn_one,
     common.check_no_state_aliasing_with_input,
@@ -29,14 +40,18 @@ DATA_CHECKS = (
 """Of river's checks with data those that take a supervised detector; river itself has no data for such detectors."""
 
 
+@both
 @pytest.mark.parametrize("check", RIVER_CHECKS, ids=lambda check: check.__name__)
-def test_river_accepts_the_estimator(check: Callable[..., None]) -> None:
-    check(ResidualDetector())
+def test_river_accepts_the_estimator(check: Callable[..., None], make: Callable[[], Detector]) -> None:
+    check(make())
 
 
 @pytest.mark.parametrize("check", DATA_CHECKS, ids=lambda check: check.__name__)
-def test_river_accepts_what_the_estimator_does_with_data(check: Callable[..., None]) -> None:
-    check(ResidualDetector(), ROWS)
+@both
+def test_river_accepts_what_the_estimator_does_with_data(
+    check: Callable[..., None], make: Callable[[], Detector]
+) -> None:
+    check(make(), ROWS)
 
 
 def test_river_has_checks_for_it() -> None:
@@ -62,14 +77,15 @@ class TestTheEstimator:
         detector.explain_one(ROWS[600][0], -1e6)
         assert pickle.dumps(detector) == before
 
-    def test_every_row_gets_the_bits_of_the_batch_path(self) -> None:
-        learner = ResidualLearner()
+    @pytest.mark.parametrize(
+        ("learner", "detector"), [(ResidualLearner(), ResidualDetector()), (EnvelopeLearner(), EnvelopeDetector())]
+    )
+    def test_every_row_gets_the_bits_of_the_batch_path(self, learner: Learner, detector: Detector) -> None:
         learner.reserve(1)
         size = len(ROWS)
         out = ScoreColumns.empty(size)
         values = np.array([y for _, y in ROWS])
         learner.score(np.zeros(size, dtype=np.int64), START_MS + np.arange(size) * MINUTE_MS, values, out)
-        detector = ResidualDetector()
         single = np.empty((6, size))
         for row, (x, y) in enumerate(ROWS):
             single[:, row] = detector.explain_one(x, y)
@@ -124,7 +140,8 @@ class TestTime:
         assert self.learnt([None] * 100) == self.learnt([3600.0 * i for i in range(100)])
 
 
-def test_the_example_in_the_documentation_is_right() -> None:
-    failed, tried = doctest.testmod(residual_estimator)
+@pytest.mark.parametrize("module", [envelope_estimator, residual_estimator])
+def test_the_example_in_the_documentation_is_right(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
     assert failed == 0
     assert tried >= 5

@@ -86,7 +86,7 @@ FAULTS = [
     ),
     (
         "models: {m: {residual: {}, other: {}}}",
-        ["models.m: should name one learner, such as {residual: {}} (in detector.yaml)"],
+        ["models.m: should name one learner, such as {envelope: {}} (in detector.yaml)"],
     ),
     (
         "policies: [{match: up, open: 7 of 5, close: always, opn: 1}]",
@@ -282,7 +282,11 @@ class TestWiring:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("models: {m: {resiual: {}}}", r"models\.m\.resiual is not a learner; known here: auto, residual, river"),
+            (
+                "models: {m: {resiual: {}}}",
+                r"models\.m\.resiual is not a learner; known here: auto, envelope, residual, river",
+            ),
+            ("models: {m: {envelope: {timezone: Europe/Nowhere}}}", r"timezone: there is no zone 'Europe/Nowhere'"),
             ("models: {m: {residual: {x: 1}}}", r"models\.m\.residual\.x is not a parameter"),
             ("models: {m: {river: river.anomaly.HalfSpaceTree}}", r"models\.m: .*did you mean 'HalfSpaceTrees'"),
             ("models: {m: {river: river.anomaly.HalfSpaceTrees, features: [vlue]}}", r"models\.m: .*'vlue'"),

@@ -69,7 +69,7 @@ def silent_stream() -> list[bytes]:
 
 
 def silent_pipeline() -> PartitionPipeline:
-    policy = Policy("p", no_data=NoData(intervals=3.0, min_s=120.0))
+    policy = Policy("p", open_points=3, open_window=5, no_data=NoData(intervals=3.0, min_s=120.0))
     return pipeline(policies=[policy], idle_expiry_ms=86_400_000)
 
 

@@ -15,7 +15,7 @@ BAD = [2.0] * 3
 HOUR_MS = 60 * MINUTE_MS
 GRID_MS = MINUTE_MS
 FIRST_POINT_MS = START_MS - START_MS % GRID_MS
-WATCHED = Policy("watched", no_data=NoData(intervals=3.0, min_s=120.0))
+WATCHED = Policy("watched", open_points=3, open_window=5, no_data=NoData(intervals=3.0, min_s=120.0))
 
 
 def others(start_ms: int, stop_ms: int, *, slot: int = 1, step_ms: int = MINUTE_MS) -> list[Row]:
@@ -73,7 +73,7 @@ class TestCloseBySilence:
         assert [t.state for t in feed(new_judge(slots=2), rows)] == ["opened", "closed"]
 
     def test_it_cools_down_from_its_last_sample(self) -> None:
-        policy = Policy("p", cooldown_s=3600.0)
+        policy = Policy("p", open_points=3, open_window=5, cooldown_s=3600.0)
         back_ms = START_MS + HOUR_MS + 5 * MINUTE_MS
         rows = in_time(minutes(BAD), others(START_MS + 1, back_ms), minutes(BAD, start_ms=back_ms))
         transitions = feed(new_judge(policy, slots=2), rows)
@@ -92,14 +92,16 @@ class TestCloseBySilence:
 
     def test_zero_means_never(self) -> None:
         rows = [*minutes(BAD), *others(START_MS + HOUR_MS, START_MS + 100 * HOUR_MS, step_ms=HOUR_MS)]
-        assert told(feed(new_judge(Policy("p", silence_close_s=0.0), slots=2), rows)) == [("metric.spike", "opened", 0)]
+        assert told(feed(new_judge(Policy("p", open_points=3, open_window=5, silence_close_s=0.0), slots=2), rows)) == [
+            ("metric.spike", "opened", 0)
+        ]
 
     def test_both_directions_close(self) -> None:
         rows = [*minutes([*BAD, -2.0, -2.0, -2.0]), *others(START_MS + 9 * HOUR_MS, START_MS + 10 * HOUR_MS)]
         assert told(feed(new_judge(slots=2), rows))[2:] == [("metric.spike", "silent", 0), ("metric.dip", "silent", 0)]
 
     def test_a_series_that_goes_on_is_left_alone(self) -> None:
-        policy = Policy("p", silence_close_s=300.0, update_interval_s=1e6)
+        policy = Policy("p", open_points=3, open_window=5, silence_close_s=300.0, update_interval_s=1e6)
         rows = in_time(minutes([2.0] * 300), others(START_MS + 1, START_MS + 5 * HOUR_MS))
         assert told(feed(new_judge(policy, slots=2), rows)) == [("metric.spike", "opened", 0)]
 
@@ -252,12 +254,12 @@ class TestNoData:
     )
     def test_values_that_make_no_sense_are_refused(self, no_data: NoData, words: str) -> None:
         with pytest.raises(UsageError, match=words):
-            Policy("p", no_data=no_data)
+            Policy("p", open_points=3, open_window=5, no_data=no_data)
 
 
 class TestGrid:
     def test_its_width_is_a_parameter(self) -> None:
-        judge = EpisodeJudge([Policy("p")], timer_interval_ms=HOUR_MS)
+        judge = EpisodeJudge([Policy("p", open_points=3, open_window=5)], timer_interval_ms=HOUR_MS)
         judge.reserve(2)
         for slot in (0, 1):
             judge.open_slot(slot, 0)
