@@ -11,7 +11,8 @@ from tests.kafka.workers import Stage, WorkerRun, until
 
 pytestmark = pytest.mark.kafka
 
-BACK_WITHIN_S: Final = 30.0
+BACK_WITHIN_S: Final = 120.0
+"""However slow the machine; the failure matrix asks how soon."""
 
 
 def test_a_worker_goes_on_when_the_leader_of_its_input_dies(cluster: ClusterOfJars, tmp_path: Path) -> None:
