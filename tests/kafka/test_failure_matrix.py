@@ -123,6 +123,7 @@ class TestRow2KilledAtNamedPoints:
 class TestRow3StandingStillPastTheSession:
     """A rival takes over while the worker stands still in the middle of a transaction."""
 
+    @pytest.mark.chaos
     def test_shorter_than_a_transaction_may_take_it_aborts_and_goes_on(self, kafka: Broker, tmp_path: Path) -> None:
         stage = Stage(kafka.bootstrap_servers, tmp_path)
         settings = stage.settings(**KEEPING)
