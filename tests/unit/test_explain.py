@@ -18,7 +18,10 @@ from detector.settings import load_settings
 from detector.wiring import PipelineFactory
 from tests.streams import TOPIC, batch_of
 
-POLICY = "policies: [{name: all, abs_min: 0.5, direction: up, open: 3 of 4, no_data: {}}]\n"
+POLICY = """
+models: {fixed: {residual: {}}}
+policies: [{name: all, model: fixed, abs_min: 0.5, direction: up, open: 3 of 4, no_data: {}}]
+"""
 
 
 def lines_of(rows: int = 500, *, host: str = "a") -> list[str]:

@@ -19,6 +19,12 @@ from detector.commands.report_episodes import KEPT_MAX, Episode, SeriesEpisodes
 from detector.commands.report_plot import HEIGHT, WIDTH, plot
 from detector.commands.report_samples import LARGEST, LEAST, SeriesName, Trace, Traces
 
+FIXED = """
+models: {fixed: {residual: {}}}
+policies: [{name: all, model: fixed, direction: up, abs_min: 20, open: 3 of 5}]
+"""
+"""What is counted here does not depend on what the defaults are."""
+
 VOID = {"meta", "br"}
 EMPTY = {"rect", "polyline", "polygon"}
 NASTY = "<script>alert('x')</script>\"&\x1b[2J\u202e"
@@ -83,10 +89,10 @@ def write_records(path: Path, series: dict[str, float], rows: int = 400, labels:
 
 
 def report(path: Path, *arguments: object) -> str:
-    out = path.parent / "report.html"
-    result = CliRunner().invoke(
-        app, ["replay", str(path), "--report", str(out), *map(str, arguments)], catch_exceptions=False
-    )
+    out, config = path.parent / "report.html", path.parent / "c.yaml"
+    config.write_text(FIXED, encoding="utf-8")
+    words = ["replay", str(path), "--report", str(out), "-c", str(config), *map(str, arguments)]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return out.read_text(encoding="utf-8")
 
