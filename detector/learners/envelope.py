@@ -85,22 +85,27 @@ def _or_at_home(
     levels: Four,
     sizes: Four,
     peaks: Four,
-    seasonal: float,
+    hour: int,
 ) -> Step:
     """``answer``, or the smaller deviation from where the series was before it left its band: an end is no incident.
 
     That home is kept when a sample leaves the band, and forgotten when neither answer does any more or after
-    ``AWAY_SAMPLES_MAX``. The levels learn whatever comes.
+    ``AWAY_SAMPLES_MAX``. Its hour counts as it was then, since the profile learns from the first samples outside. The
+    levels learn whatever comes.
     """
     away = int(record["away"])
+    slow = loaded(record["slow"])
     if away == 0:
         if answer[1] > 1.0:
             record["away"] = 1
             record["home_fast"] = levels[0]
-            record["home_slow"] = loaded(record["slow"])
+            record["home_slow"] = slow
+            record["home_profile"] = levels[1] - slow
+            record["home_hour"] = hour
         return answer
     fast = loaded(record["home_fast"])
-    home = (fast, seasonal - loaded(record["slow"]) + loaded(record["home_slow"]), fast, levels[3])
+    profile = loaded(record["home_profile"]) if int(record["home_hour"]) == hour else levels[1] - slow
+    home = (fast, loaded(record["home_slow"]) + profile, fast, levels[3])
     at_home = _judged(value, x, base, home, sizes, peaks)
     over = away >= AWAY_SAMPLES_MAX or max(answer[1], at_home[1]) <= 1.0
     record["away"] = 0 if over else away + 1
@@ -145,7 +150,7 @@ def step(record: np.void, time_ms: int, value: float, offset_ms: int) -> Step:
             loaded(record["peak"][3]),
         )
         answer = _judged(value, x, base, levels, sizes, peaks)
-        answer = _or_at_home(record, answer, value, x, base, levels, sizes, peaks, seasonal)
+        answer = _or_at_home(record, answer, value, x, base, levels, sizes, peaks, bins[0])
     largest = learn_sizes(record, x, seen, levels, sizes)
     rs = x - seasonal
     rw = rs - shrunk(record["week"], record["week_counts"], bins[1])
@@ -216,7 +221,7 @@ UTC_OFFSETS: Final = UtcOffsets(np.zeros(0, dtype=np.int64), np.zeros(1, dtype=n
 
 
 class EnvelopeLearner:
-    """The compiled default: severity against four levels, novelty against seven running bounds; 1,148 bytes a series.
+    """The compiled default: severity against four levels, novelty against seven running bounds; 1,153 bytes a series.
 
     ``timezone`` is the zone whose hours of day and week the profiles follow. State depends on it: it stands in the
     configuration hash by its name.

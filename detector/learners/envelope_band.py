@@ -14,7 +14,8 @@ PEAK_SHARE: Final = 1e-3
 """Part of the largest residual that counts as usual: bounds the severity and widens the band of spiky series."""
 
 _TURNS_MAX: Final = 60
-_SOLVED: Final = 1e-16
+_STEP_MAX: Final = 2.0
+_SOLVED: Final = 1e-7  # of the reach, as the last step: the error after one of Newton's is about its square
 
 Four = tuple[float, float, float, float]
 """One number per level: the fast one, the seasonal one, the previous sample, the slowest."""
@@ -48,9 +49,7 @@ def _bound(start: float, centre: float, side: float, edge: float, levels: Four, 
     """
     inside = 0.0
     outside = math.inf
-    for j in range(CHANNELS):
-        outside = min(outside, (levels[j] - centre) * side + _outermost(j, edge, sizes, peaks))
-    reach = min(start, outside)
+    reach = start
     for _ in range(_TURNS_MAX):
         x = centre + side * reach
         total = 0.0
@@ -69,7 +68,10 @@ def _bound(start: float, centre: float, side: float, edge: float, levels: Four, 
             inside = reach
         else:
             outside = reach
-        following = reach - (total - edge * edge) / (2.0 * slope) if slope > 0.0 else outside
+        following = reach - (total - edge * edge) / (2.0 * slope) if slope > 0.0 else math.inf
+        if following > _STEP_MAX * reach and math.isinf(outside):  # seldom: the levels nearly disagree by the edge
+            for j in range(CHANNELS):
+                outside = min(outside, (levels[j] - centre) * side + _outermost(j, edge, sizes, peaks))
         if not inside <= following <= outside:
             following = 0.5 * (inside + outside)
         change = abs(following - reach)

@@ -68,6 +68,7 @@ STATE: Final = np.dtype(
         ("away", np.int32),
         ("home_fast", np.float32),
         ("home_slow", np.float32),
+        ("home_profile", np.float32),
         ("size", np.float32, (CHANNELS,)),
         ("peak", np.float32, (CHANNELS,)),
         ("low", np.float32, (_FEATURES,)),
@@ -77,6 +78,7 @@ STATE: Final = np.dtype(
         ("week", np.float32, (WEEK,)),
         ("day_counts", np.uint8, (HOURS,)),
         ("week_counts", np.uint8, (WEEK,)),
+        ("home_hour", np.uint8),
     ],
 )
 """One series. All zeros is a new one. ``size`` holds roots, so that squares of large residuals need no range."""

@@ -139,7 +139,8 @@ class TestWhatItNotices:
         out = scored(values)
         assert out.deviation[low] > 1.0
         assert values[low] < values[: 2 * DAY].max()
-        assert opened(values[:low], ScoreColumns(*(column[:low] for column in out.columns()))) == []
+        before = opened(values[:low], ScoreColumns(*(column[:low] for column in out.columns())))
+        assert [row for _, row in before if row > 2 * DAY] == []
 
 
 class TestWhatItGetsUsedTo:
@@ -151,6 +152,14 @@ class TestWhatItGetsUsedTo:
         assert out.deviation[4500] > 1.0
         assert (out.deviation[5500:5900] < 1.0).all()
         assert abs(out.expected[8999] - values[4500:].mean()) < max(10.0, 1e-3 * abs(shift))
+
+    @pytest.mark.parametrize("begin", [300, 330])
+    @pytest.mark.parametrize("shift", [40.0, 400.0])
+    def test_the_return_from_ten_minutes_of_a_young_series_opens_nothing(self, begin: int, shift: float) -> None:
+        values = noise(400)
+        values[begin : begin + 10] += shift
+        out = scored(values, np.arange(400) * MINUTE_MS)
+        assert opened(values, out) == [("metric.spike", begin + 1)]
 
     @pytest.mark.parametrize("shift", [-40.0, 12.0, 40.0, 100.0])
     @pytest.mark.parametrize("minutes", [1, 5])
@@ -265,7 +274,7 @@ class TestWhatCannotBreakIt:
             assert at_edge.deviation[-1] == pytest.approx(1.0, rel=1e-12)
 
     def test_a_series_takes_less_than_1200_bytes(self) -> None:
-        assert STATE.itemsize == 1148
+        assert STATE.itemsize == 1153
 
     def test_compiled_and_plain_python_give_the_same_bits(self) -> None:
         digests = {
