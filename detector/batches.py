@@ -5,6 +5,7 @@ decoder, gains slots in the series room and :class:`ScoreColumns` in the learner
 :class:`Transition` rows and :class:`Event` objects. Nothing here has behaviour beyond asserting its own shape.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, NewType
@@ -182,10 +183,11 @@ class ScoreColumns:
 
 
 TransitionState = Literal["opened", "updated", "closed"]
-EpisodeKind = Literal["metric.spike", "metric.dip", "metric.no_data"]
+EpisodeKind = Literal["metric.spike", "metric.dip", "metric.no_data", "metric.level_shift", "metric.stuck"]
 Severity = Literal["warning", "error", "critical"]
-EndReason = Literal["recovered", "silent", "resumed", "expired", "evicted"]
-"""Back inside the band; no samples any more; samples again; series forgotten for its silence, or for want of room."""
+EndReason = Literal["recovered", "silent", "resumed", "expired", "evicted", "accepted"]
+"""Back inside the band, or moving again; no samples any more; samples again; series forgotten for its silence, or for
+want of room; its level is the new normal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +198,10 @@ class Transition:
     the series, the last one taken at ``last_sample_ms``; ``samples_seen`` counts them all. They include this row's
     sample, except where the step is about silence: what a timer did has no sample behind it, and numbers of the sample
     are NaN; a resumption knows the value that came, and the samples before. ``peak_*`` describe the sample with the
-    largest deviation of the episode so far, NaN for ``metric.no_data``. ``interval_ms`` is the usual time between
-    samples, ``gap_ms`` the longest usual one.
+    largest deviation of the episode so far, NaN for ``metric.no_data`` and ``metric.stuck``; ``peak_novelty`` is the
+    largest novelty, NaN where there is none. ``interval_ms`` is the usual time between samples, ``gap_ms`` the longest
+    usual one, ``usual_run_ms`` the longest time for which the value usually stays the same. ``new_level`` is the level
+    of a ``metric.level_shift``, NaN elsewhere.
     """
 
     row: int
@@ -233,6 +237,9 @@ class Transition:
     end_reason: EndReason | None
     recent_values: FloatArray
     samples_seen: int
+    peak_novelty: float = math.nan
+    new_level: float = math.nan
+    usual_run_ms: float = 0.0
 
 
 STAGES: Final = ("decode", "route", "score", "judge", "encode")

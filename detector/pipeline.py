@@ -240,15 +240,29 @@ class PartitionPipeline:
             slots, times, values, rows = slots[accepted], times[accepted], values[accepted], rows[accepted]
         if not len(slots):
             return
-        scores = ScoreColumns.empty(len(slots))
         counts.scored += len(slots)
-        counts.learner_failures += self._bank.score(slots, times, values, scores)
-        if traced is not None:
-            traced.score(start + np.flatnonzero(accepted), scores)
-        passage.stages.end("score")
-        transitions = self._judge.judge(rows, slots, times, values, scores, self._save)
-        passage.stages.end("judge")
-        self._encode(passage, transitions)
+        positions = start + np.flatnonzero(accepted)
+        begin = 0
+        while begin < len(slots):
+            end = self._judge.next_shift(slots, times, begin)
+            part = slice(begin, end)
+            scores = ScoreColumns.empty(end - begin)
+            counts.learner_failures += self._bank.score(slots[part], times[part], values[part], scores)
+            if traced is not None:
+                traced.score(positions[part], scores)
+            passage.stages.end("score")
+            transitions = self._judge.judge(rows[part], slots[part], times[part], values[part], scores, self._save)
+            self._rebaseline(transitions)
+            passage.stages.end("judge")
+            self._encode(passage, transitions)
+            begin = end
+
+    def _rebaseline(self, transitions: Sequence[Transition]) -> None:
+        """Tell the learners of new levels, before they see another sample of these series."""
+        for shift in transitions:
+            if shift.kind == "metric.level_shift" and shift.state == "opened":
+                where = np.array([shift.slot]), np.array([shift.time_ms])
+                self._bank.rebaseline(*where, np.array([shift.new_level]))
 
     def _names(self, slots: Sequence[int]) -> list[str]:
         names = {slot: self._series.identity(slot).canonical for slot in set(slots) if slot != NO_SLOT}

@@ -18,7 +18,7 @@ import structlog
 from detector import __version__
 from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
-from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook, parse_matchers
+from detector.episodes import EpisodeJudge, LevelShift, NoData, Policy, PolicyBook, Stuck, parse_matchers
 from detector.errors import UsageError
 from detector.io.kafka_config import TRANSACTION_SHARE, ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
@@ -140,7 +140,7 @@ def json_paths(decoder: DecoderSettings) -> JsonPaths:
 
 def policy_of(index: int, policy: PolicySettings) -> Policy:
     """Build one policy; raises ``UsageError`` that names its place in the settings."""
-    silence = policy.no_data
+    silence, shift, stuck = policy.no_data, policy.level_shift, policy.stuck
     try:
         return Policy(
             name=policy.name,
@@ -163,6 +163,9 @@ def policy_of(index: int, policy: PolicySettings) -> Policy:
             severity_critical_score=policy.severity_critical_score,
             silence_close_s=policy.silence_close_s,
             no_data=None if silence is None else NoData(silence.intervals, silence.min_s, silence.severity),
+            novelty_min=policy.novelty_min,
+            level_shift=None if shift is None else LevelShift(shift.after_s, shift.points),
+            stuck=None if stuck is None else Stuck(stuck.runs, stuck.min_s, stuck.points, stuck.severity),
         )
     except UsageError as error:
         raise UsageError(f"settings: policies[{index}]: {error}") from error

@@ -15,7 +15,6 @@ from detector.encoders.encoder import ModelFacts, Provenance
 from detector.encoders.event import (
     Anomaly,
     AnomalyEvent,
-    EventDirection,
     EventType,
     Evidence,
     Impact,
@@ -23,13 +22,15 @@ from detector.encoders.event import (
     Peak,
     Quality,
     Series,
+    Shift,
     Silence,
     Source,
+    Standstill,
     Window,
     to_bytes,
 )
 from detector.encoders.topology import topology_of
-from detector.encoders.wording import is_silent, reasons_for, rfc3339, summarise
+from detector.encoders.wording import WITHOUT_PEAK, direction_of, is_silent, reasons_for, rfc3339, summarise
 from detector.errors import UsageError
 
 ANOMALY_SCHEMA_URI: Final = "urn:detector:schemas:anomaly.v1"
@@ -52,12 +53,6 @@ SEVERITIES: Final[dict[Severity, tuple[Literal["WARN", "ERROR", "FATAL"], Litera
     "warning": ("WARN", 13),
     "error": ("ERROR", 17),
     "critical": ("FATAL", 21),
-}
-
-DIRECTIONS: Final[dict[EpisodeKind, EventDirection | None]] = {
-    "metric.spike": "up",
-    "metric.dip": "down",
-    "metric.no_data": None,
 }
 
 
@@ -129,14 +124,16 @@ def anomaly_of(
         score=transition.score,
         deviation=transition.deviation,
         severity=transition.severity,
-        direction=DIRECTIONS[transition.kind],
+        direction=direction_of(transition),
         observed=transition.observed,
         expected=transition.expected,
         lower=transition.lower,
         upper=transition.upper,
         impact=impact_of(transition),
-        peak=None if transition.kind == "metric.no_data" else peak_of(transition),
+        peak=None if transition.kind in WITHOUT_PEAK else peak_of(transition),
         silence=silence_of(transition) if is_silent(transition) else None,
+        shift=shift_of(transition) if transition.kind == "metric.level_shift" else None,
+        standstill=standstill_of(transition) if transition.kind == "metric.stuck" else None,
         reasons=reasons_for(transition),
         evidence=Evidence(
             transition.recent_values.tolist(), [transition.lower, transition.upper], transition.samples_seen
@@ -204,6 +201,21 @@ def silence_of(transition: Transition) -> Silence:
         length_s=(transition.time_ms - transition.last_sample_ms) / 1000.0,
         gap_s=transition.gap_ms / 1000.0,
         last_value=float(values[-1]) if len(values) else math.nan,
+    )
+
+
+def shift_of(transition: Transition) -> Shift:
+    """From the level that was expected to the one that is."""
+    return Shift(before=transition.expected, after=transition.new_level)
+
+
+def standstill_of(transition: Transition) -> Standstill:
+    """From the first of the equal samples to this transition."""
+    return Standstill(
+        since=rfc3339(transition.started_ms),
+        length_s=(transition.time_ms - transition.started_ms) / 1000.0,
+        usual_s=transition.usual_run_ms / 1000.0,
+        samples=transition.points,
     )
 
 

@@ -24,7 +24,7 @@ Count = Annotated[int, Meta(ge=0)]
 
 EventType = Literal["detector.anomaly.opened.v1", "detector.anomaly.updated.v1", "detector.anomaly.closed.v1"]
 EventDirection = Literal["up", "down"]
-ReasonCode = Literal["above_band", "below_band", "outside_band", "sustained", "novel", "silent"]
+ReasonCode = Literal["above_band", "below_band", "outside_band", "sustained", "novel", "silent", "settled", "unchanged"]
 
 
 class Series(Struct, frozen=True):
@@ -50,7 +50,7 @@ class Window(Struct, frozen=True):
     """The stretch of the series that the episode covers so far."""
 
     start: Annotated[
-        Time, Meta(description="Time of the first anomalous sample, or of the last one before the silence.")
+        Time, Meta(description="Time of the first anomalous or equal sample, or of the last one before the silence.")
     ]
     end: Annotated[Time, Meta(description="Time of this transition.")]
     points: Annotated[Count, Meta(description="Scored samples from start to end.")]
@@ -82,6 +82,22 @@ class Silence(Struct, frozen=True):
     length_s: Annotated[float, Meta(description="From then to this transition, in seconds.")]
     gap_s: Annotated[float | None, Meta(description="Longest usual time between two samples, in seconds.")]
     last_value: Annotated[float | None, Meta(description="Value of the last sample before the silence.")]
+
+
+class Shift(Struct, frozen=True):
+    """The new level of a series, which is its normal one from here on."""
+
+    before: Annotated[float | None, Meta(description="What the learner expected at this sample.")]
+    after: Annotated[float | None, Meta(description="Recent mean of the values, the new level.")]
+
+
+class Standstill(Struct, frozen=True):
+    """For how long the value of the series has been the same."""
+
+    since: Annotated[Time, Meta(description="Time of the first of the equal samples.")]
+    length_s: Annotated[float, Meta(description="From then to this transition, in seconds.")]
+    usual_s: Annotated[float, Meta(description="Longest time for which the value usually stays the same, in seconds.")]
+    samples: Annotated[Count, Meta(description="Equal samples.")]
 
 
 class Reason(Struct, frozen=True):
@@ -146,7 +162,7 @@ class Anomaly(Struct, frozen=True):
     topology: Annotated[Topology, Meta(description="Where the series belongs.")]
     window: Annotated[Window, Meta(description="The stretch that the episode covers so far.")]
     started_at: Annotated[
-        Time, Meta(description="Time of the first anomalous sample, or of the last one before the silence.")
+        Time, Meta(description="Time of the first anomalous or equal sample, or of the last one before the silence.")
     ]
     detected_at: Annotated[
         Time, Meta(description="Time of the sample, or for silence of the watermark, with which the episode opened.")
@@ -155,29 +171,36 @@ class Anomaly(Struct, frozen=True):
         Time | None,
         Meta(
             description="Once closed, time of the last anomalous sample, of the last sample before the series fell "
-            "silent, or of the first one after the silence."
+            "silent, or of the first one after the silence or the standstill."
         ),
     ]
     end_reason: Annotated[
         EndReason | None,
         Meta(
             description="Why it closed: recovered; silent, when the series sends nothing any more; resumed, when it "
-            "sends again; expired, when it was forgotten for its silence; evicted, when it was to make room for others."
+            "sends again; expired, when it was forgotten for its silence; evicted, when it was to make room for others;"
+            " accepted, when its level is the new normal."
         ),
     ]
     score: Annotated[
         float | None, Meta(description="Score of this sample, 0 to 100; 50 is the edge of the normal band.")
     ]
     deviation: Annotated[float | None, Meta(description="Deviation of this sample; 1 is the edge of the normal band.")]
-    severity: Annotated[Severity, Meta(description="Severity by the score of the peak; of silence by the policy.")]
-    direction: Annotated[EventDirection | None, Meta(description="Up for a spike, down for a dip; silence has none.")]
+    severity: Annotated[
+        Severity, Meta(description="Severity by the score of the peak; of silence and standstill by the policy.")
+    ]
+    direction: Annotated[
+        EventDirection | None, Meta(description="Up for a spike, down for a dip, either for a new level; else none.")
+    ]
     observed: Annotated[float | None, Meta(description="Value of this sample; null where there is none.")]
     expected: Annotated[float | None, Meta(description="What the learner expected.")]
     lower: Annotated[float | None, Meta(description="Lower edge of the normal band.")]
     upper: Annotated[float | None, Meta(description="Upper edge of the normal band.")]
     impact: Annotated[Impact, Meta(description="Distance of this sample from the expected value.")]
-    peak: Annotated[Peak | None, Meta(description="The worst sample so far; null where the episode is about silence.")]
+    peak: Annotated[Peak | None, Meta(description="The worst sample so far; null where the episode is about no score.")]
     silence: Annotated[Silence | None, Meta(description="The silence, where this transition is about one.")]
+    shift: Annotated[Shift | None, Meta(description="The new level, where this is about one.")]
+    standstill: Annotated[Standstill | None, Meta(description="The standstill, where this is about one.")]
     reasons: Annotated[list[Reason], Meta(description="Why this is an episode, the heaviest first.", min_length=1)]
     evidence: Annotated[Evidence, Meta(description="What the learner saw.")]
     model: Annotated[Model, Meta(description="What scored the sample.")]

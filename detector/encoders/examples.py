@@ -133,6 +133,45 @@ RESUMED: Final = replace(
     end_reason="resumed",
 )
 
+ACCEPTED_MS: Final = STARTED_MS + 482 * MINUTE_MS
+SHIFTED: Final = replace(
+    OPENED,
+    kind="metric.level_shift",
+    time_ms=ACCEPTED_MS,
+    detected_ms=ACCEPTED_MS,
+    last_sample_ms=ACCEPTED_MS,
+    points=483,
+    anomalous_points=483,
+    observed=1.79,
+    expected=0.31,
+    score=75.12437810945273,
+    deviation=3.0204081632653064,
+    peak_observed=1.9,
+    peak_deviation=3.2448979591836733,
+    peak_score=76.44230769230769,
+    peak_time_ms=STARTED_MS + 77 * MINUTE_MS,
+    recent_values=np.array([1.8, 1.82, 1.77, 1.81, 1.84, 1.8, 1.78, 1.79]),
+    samples_seen=40_801,
+    new_level=1.8,
+)
+STUCK: Final = replace(
+    NO_DATA,
+    kind="metric.stuck",
+    severity="warning",
+    last_sample_ms=STARTED_MS + 30 * MINUTE_MS,
+    started_ms=STARTED_MS,
+    points=31,
+    anomalous_points=31,
+    observed=0.31,
+    expected=0.3,
+    lower=0.18,
+    upper=0.42,
+    score=7.6923076923076925,
+    deviation=0.08333333333333333,
+    recent_values=np.full(8, 0.31),
+    usual_run_ms=120_000.0,
+)
+
 SINGLE: Final = {
     "name": IDENTITY.name,
     "labels": {"service.name": "checkout", "replica": 3},
@@ -161,7 +200,7 @@ RECORDS: Final[dict[str, Any]] = {
 
 
 def example_texts() -> dict[str, str]:
-    """File name to JSON text: the states of an episode and of a silence, layouts of a metric record, a dead letter."""
+    """File name to JSON text: episodes of each kind, layouts of a metric record, a dead letter."""
     encoder = CloudEventsEncoder("/detector/prod-eu")
     texts: dict[str, str] = {}
     for name, minute, transition in (
@@ -170,6 +209,8 @@ def example_texts() -> dict[str, str]:
         ("closed", 18, CLOSED),
         ("no_data", 30, NO_DATA),
         ("resumed", 49, RESUMED),
+        ("level_shift", 482, SHIFTED),
+        ("stuck", 30, STUCK),
     ):
         provenance = Provenance("metrics", 3, 9_918_229 + minute, transition.time_ms + 1_204)
         event = encoder.encode(transition, IDENTITY, "default", MODEL, provenance)

@@ -4,8 +4,8 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from detector.batches import SeriesIdentity, Transition
-from detector.encoders.event import Reason, ReasonCode, Topology
+from detector.batches import EpisodeKind, SeriesIdentity, Transition
+from detector.encoders.event import EventDirection, Reason, ReasonCode, Topology
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TIME_MIN_MS: Final = -62_135_596_800_000
@@ -21,6 +21,9 @@ LABELS_NAMED_MAX: Final = 3
 """Labels named in a summary where no service, host or namespace is known."""
 
 WEIGHT_DIGITS: Final = 4
+
+WITHOUT_PEAK: Final[frozenset[EpisodeKind]] = frozenset({"metric.no_data", "metric.stuck"})
+"""Kinds that follow no scores."""
 
 
 def rfc3339(time_ms: int) -> str:
@@ -77,6 +80,10 @@ def summarise(transition: Transition, identity: SeriesIdentity, topology: Topolo
     unit = f" {identity.unit}" if identity.unit else ""
     if transition.kind == "metric.no_data":
         return f"{subject} {_absence(transition, unit)}"
+    if transition.kind == "metric.stuck":
+        return f"{subject} {_standstill(transition, unit)}"
+    if transition.kind == "metric.level_shift":
+        return f"{subject} {_new_level(transition, unit)}"
     share = f"{transition.anomalous_points} of {transition.points} points anomalous"
     started = _moment(transition.started_ms)
     if transition.state == "closed":
@@ -91,12 +98,21 @@ def summarise(transition: Transition, identity: SeriesIdentity, topology: Topolo
     return f"{inside}; {_peak(transition, unit)}; {share} since {started}"
 
 
+def direction_of(transition: Transition) -> EventDirection | None:
+    """Up for a spike and a higher level, down for a dip and a lower one; silence and standstill have none."""
+    if transition.kind in WITHOUT_PEAK:
+        return None
+    if transition.kind == "metric.level_shift":
+        return "up" if transition.new_level > transition.expected else "down"
+    return "up" if transition.kind == "metric.spike" else "down"
+
+
 def is_outside(transition: Transition) -> bool:
     """Whether the sample of the transition is itself beyond the band, on the side of the episode."""
     if not transition.deviation >= 1.0:
         return False
     return math.isnan(transition.expected) or (transition.observed > transition.expected) == (
-        transition.kind == "metric.spike"
+        direction_of(transition) == "up"
     )
 
 
@@ -114,6 +130,36 @@ def _absence(transition: Transition, unit: str) -> str:
     if transition.end_reason == "resumed":
         return f"sends again: {number(transition.observed)}{unit} after {lasted} without data; {before}"
     return f"had not sent again when the detector stopped following it; {before}"
+
+
+def _standstill(transition: Transition, unit: str) -> str:
+    usual = f"usually at most {duration(_rounded(transition.usual_run_ms))}"
+    lasted = duration(transition.time_ms - transition.started_ms)
+    value = f"{_last_value(transition, unit)}, {transition.points} equal samples since {_moment(transition.started_ms)}"
+    if transition.state != "closed":
+        return f"has not changed for {lasted} ({usual}); {value}"
+    if transition.end_reason == "recovered":
+        return f"moves again: {number(transition.observed)}{unit} after {lasted} without a change"
+    return f"had not changed again when {_departure(transition)}; {value}"
+
+
+def _departure(transition: Transition) -> str:
+    if transition.end_reason == "silent":
+        return "it fell silent"
+    return "it was forgotten" if transition.end_reason == "expired" else "the detector stopped following it"
+
+
+def _new_level(transition: Transition, unit: str) -> str:
+    level = f"{number(transition.new_level)}{unit}"
+    if transition.state == "closed":
+        return f"is taken as normal at {level} from here on"
+    side = "up" if direction_of(transition) == "up" else "down"
+    lasted = duration(transition.time_ms - transition.started_ms)
+    share = f"{transition.anomalous_points} of {transition.points} points anomalous"
+    return (
+        f"has moved {side} to a new level of {level}, where {number(transition.expected)}{unit} was expected; "
+        f"steady for {lasted}, since {_moment(transition.started_ms)}; {share}"
+    )
 
 
 def _last_value(transition: Transition, unit: str) -> str:
@@ -135,6 +181,8 @@ def _ending(transition: Transition, unit: str) -> str:
     if transition.end_reason == "evicted":
         return f"had not recovered when the detector stopped following it (last value {observed})"
     lasted = duration(transition.ended_ms - transition.started_ms)
+    if transition.end_reason == "accepted":
+        return f"has stayed outside of its band, now at {observed}, for {lasted}: that is its new level"
     return f"is back to normal at {observed}{_band(transition, unit)} after {lasted}"
 
 
@@ -166,9 +214,18 @@ def reasons_for(transition: Transition) -> list[Reason]:
     """Why this is an episode: distance from the band, share of anomalous points, novelty; the heaviest first.
 
     Each strength lies between 0 and 1: d / (1 + d) of the peak's deviation d, the share of points, and n / (1 + n) of
-    the novelty n, where the learner has one. Weights are strengths divided by their sum, in four digits; the heaviest
-    takes what rounding leaves, so that they sum to 1. Silence is a reason by itself.
+    the largest novelty n, where the learner has one. Weights are strengths divided by their sum, in four digits; the
+    heaviest takes what rounding leaves, so that they sum to 1. Silence, standstill and a settled level are reasons by
+    themselves.
     """
+    if transition.kind == "metric.stuck":
+        lasted = duration(transition.time_ms - transition.started_ms)
+        usual = f"usually at most {duration(_rounded(transition.usual_run_ms))}"
+        return [Reason("unchanged", 1.0, f"{transition.points} equal samples over {lasted}; {usual}")]
+    if transition.kind == "metric.level_shift":
+        lasted = duration(transition.time_ms - transition.started_ms)
+        text = f"values have settled near {number(transition.new_level)} and stayed there for {lasted}"
+        return [Reason("settled", 1.0, text)]
     if transition.kind == "metric.no_data":
         text = f"no sample for {duration(transition.time_ms - transition.last_sample_ms)}"
         return [Reason("silent", 1.0, f"{text}; usually at most {duration(_rounded(transition.gap_ms))} apart")]
@@ -180,9 +237,10 @@ def reasons_for(transition: Transition) -> list[Reason]:
             f"{transition.anomalous_points} of {transition.points} points since the start are anomalous",
         ),
     ]
-    if transition.novelty > 0:
-        text = f"novelty {number(transition.novelty)}: unlike anything this series has shown"
-        strengths.append((_saturate(transition.novelty), "novel", text))
+    novelty = transition.novelty if math.isnan(transition.peak_novelty) else transition.peak_novelty
+    if novelty > 0:
+        text = f"novelty {number(novelty)}: unlike anything this series has shown"
+        strengths.append((_saturate(novelty), "novel", text))
     strengths.sort(key=lambda strength: -strength[0])
     total = sum(strength for strength, _, _ in strengths)
     weights = [round(strength / total, WEIGHT_DIGITS) for strength, _, _ in strengths]

@@ -7,16 +7,18 @@ transitions.
 
 from detector.episodes.judge import EpisodeJudge
 from detector.episodes.matchers import Matcher, MatchOperator, parse_matchers
-from detector.episodes.policies import DEFAULT_POLICY, Direction, NoData, Policy, PolicyBook
+from detector.episodes.policies import DEFAULT_POLICY, Direction, LevelShift, NoData, Policy, PolicyBook, Stuck
 
 __all__ = [
     "DEFAULT_POLICY",
     "Direction",
     "EpisodeJudge",
+    "LevelShift",
     "MatchOperator",
     "Matcher",
     "NoData",
     "Policy",
     "PolicyBook",
+    "Stuck",
     "parse_matchers",
 ]

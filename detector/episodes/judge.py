@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detector.batches import (
     WATERMARK_NONE,
@@ -19,9 +18,11 @@ from detector.batches import (
 )
 from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields, taken
 from detector.episodes.kernel import judge_rows
-from detector.episodes.outputs import emit, emit_no_data
+from detector.episodes.outputs import emit, emit_no_data, emit_stuck
 from detector.episodes.policies import SEVERITIES, Policy
+from detector.episodes.policy_rows import policy_rows
 from detector.episodes.records import (
+    ACCEPTED,
     CHANGES_MAX,
     CLOCK_DTYPE,
     CLOSED,
@@ -33,15 +34,14 @@ from detector.episodes.records import (
     NO_DATA,
     OPENED,
     OUTPUT_DTYPE,
-    POLICY_DTYPE,
     RECENT_VALUES,
     RECOVERED,
     RESUMED,
     SILENT,
     UPDATED,
     blank_series,
-    low_bits,
 )
+from detector.episodes.shapes import next_shift
 from detector.episodes.timers import due_slots, fire
 from detector.errors import SnapshotRefusedError
 
@@ -50,7 +50,14 @@ OUTPUT_ROWS: Final = 1024
 
 TIMER_INTERVAL_MS: Final = 60_000
 
-KINDS: Final[tuple[EpisodeKind, EpisodeKind, EpisodeKind]] = ("metric.spike", "metric.dip", "metric.no_data")
+KINDS: Final[tuple[EpisodeKind, ...]] = (
+    "metric.spike",
+    "metric.dip",
+    "metric.no_data",
+    "metric.level_shift",
+    "metric.stuck",
+)
+"""By lane, and by what stands where a lane does."""
 STATES: Final[dict[int, TransitionState]] = {OPENED: "opened", UPDATED: "updated", CLOSED: "closed"}
 END_REASONS: Final[dict[int, EndReason]] = {
     RECOVERED: "recovered",
@@ -58,6 +65,7 @@ END_REASONS: Final[dict[int, EndReason]] = {
     RESUMED: "resumed",
     EXPIRED: "expired",
     EVICTED: "evicted",
+    ACCEPTED: "accepted",
 }
 LEAVING: Final[dict[Literal["evicted", "expired"], int]] = {"evicted": EVICTED, "expired": EXPIRED}
 
@@ -88,7 +96,7 @@ class EpisodeJudge:
         output_rows: int = OUTPUT_ROWS,
     ) -> None:
         assert policies, "a policy book always has a default"
-        assert output_rows >= CHANGES_MAX, "one row can change both lanes and end a silence"
+        assert output_rows >= CHANGES_MAX, "one row can make so many transitions"
         assert timer_interval_ms > 0
         self.timer_interval_ms: Final = timer_interval_ms
         self._policies = policy_rows(policies)
@@ -115,8 +123,17 @@ class EpisodeJudge:
         assert 0 <= policy_index < len(self._policies)
         assert not self._state["open"][slot].any(), "evict a series before its slot is used again"
         assert not self._state["no_data"][slot], "evict a series before its slot is used again"
+        assert not self._state["stuck"][slot], "evict a series before its slot is used again"
         self._state[slot] = self._blank[0]
         self._state["policy"][slot] = policy_index
+
+    def next_shift(self, slots: IntArray, times_ms: IntArray, start: int) -> int:
+        """Up to where rows from ``start`` on may be scored and judged at once.
+
+        The row before that position may make an episode a new level (``metric.level_shift``), of which the learner is
+        to be told before it scores the next one. No row before it can.
+        """
+        return int(next_shift(self._state, self._policies, slots, times_ms, start))
 
     def judge(
         self,
@@ -144,6 +161,7 @@ class EpisodeJudge:
                 values,
                 scores.score,
                 scores.deviation,
+                scores.novelty,
                 scores.expected,
                 position,
                 self._clock[0],
@@ -202,6 +220,12 @@ class EpisodeJudge:
                 if reason == "expired":
                     output["ended_ms"], observed = series["last_ms"], math.nan
                 transitions.append(self._transition(output, row, observed, NO_NUMBERS))
+            if series["stuck"]:
+                level = int(self._policies["stuck_level"][series["policy"]])
+                ended_ms = int(series["last_ms"]) if reason == "expired" else time_ms
+                emit_stuck(output, series, level, CLOSED, code, 0, slot, time_ms)
+                output["ended_ms"] = max(ended_ms, int(series["stuck_ms"]))
+                transitions.append(self._transition(output, row, math.nan, NO_NUMBERS))
             if series["no_data"]:
                 level = int(self._policies["no_data_level"][series["policy"]])
                 emit_no_data(output, series, level, CLOSED, code, 0, slot, time_ms)
@@ -217,14 +241,14 @@ class EpisodeJudge:
     def restore(self, slots: IntArray, columns: Columns, watermark_ms: int) -> None:
         """Take a copy's columns in a new judge with these slots reserved; raises ``SnapshotRefusedError``.
 
-        Snapshots from before timers lack some fields: those series learn their pauses anew.
+        Older snapshots lack some fields: those series learn their pauses and their usual runs anew.
         """
         policy = taken(columns, "policy", self._state["policy"].dtype, slots.shape)
         if not np.isin(policy, np.arange(len(self._policies))).all():
             raise SnapshotRefusedError("the snapshot names a policy that these settings do not have")
         put_fields(self._state, slots, columns, LATER_FIELDS)
         rows = self._state[slots]
-        self._open_count = int(rows["open"].sum()) + int(rows["no_data"].sum())
+        self._open_count = sum(int(rows[name].sum()) for name in ("open", "no_data", "stuck"))
         self._set_clock(watermark_ms)
 
     def open_count(self) -> int:
@@ -284,6 +308,9 @@ class EpisodeJudge:
             end_reason=END_REASONS[int(output["reason"])] if closed else None,
             recent_values=recent_values(output).copy(),
             samples_seen=int(output["seen"]),
+            peak_novelty=float(output["peak_novelty"]),
+            new_level=float(output["new_level"]),
+            usual_run_ms=float(output["usual_run_ms"]),
         )
 
 
@@ -307,28 +334,3 @@ def row_numbers(scores: ScoreColumns, at: int) -> Numbers:
         float(scores.lower[at]),
         float(scores.upper[at]),
     )
-
-
-def policy_rows(policies: Sequence[Policy]) -> NDArray[np.void]:
-    """Policies as parameter rows for the kernel, windows as bit masks and times in milliseconds."""
-    rows = np.zeros(len(policies), POLICY_DTYPE)
-    for row, policy in zip(rows, policies, strict=True):
-        row["up"] = policy.direction in {"up", "both"}
-        row["down"] = policy.direction in {"down", "both"}
-        for name in ("deviation_min", "abs_min", "rel_min", "volume_min", "open_points", "close_points"):
-            row[name] = getattr(policy, name)
-        row["open_mask"] = low_bits(policy.open_window)
-        row["close_mask"] = low_bits(policy.close_window)
-        row["cooldown_ms"] = round(policy.cooldown_s * 1000)
-        row["flap_crossings"] = policy.flap_crossings
-        # A window of n rows has n - 1 pairs of neighbours.
-        row["flap_mask"] = low_bits(policy.flap_window - 1)
-        row["update_interval_ms"] = round(policy.update_interval_s * 1000)
-        row["error_score"] = policy.severity_error_score
-        row["critical_score"] = policy.severity_critical_score
-        row["silence_close_ms"] = round(policy.silence_close_s * 1000)
-        if policy.no_data is not None:
-            row["no_data_intervals"] = policy.no_data.intervals
-            row["no_data_min_ms"] = round(policy.no_data.min_s * 1000)
-            row["no_data_level"] = SEVERITIES.index(policy.no_data.severity)
-    return rows

@@ -5,8 +5,9 @@
               m of n rows anomalous,                 k of n rows normal,
               not cooling down                       not flapping
     watching ─────────────────────────▶ open ─────────────────────────▶ cooling down ──▶ watching
-                                        │  ▲                             (event time)
-                                        └──┘ updated: interval, severity rises, flapping starts
+              or one row novel enough   │  ▲   or its level has come     (event time)
+                                        └──┘   to stay
+                                  updated: interval, severity rises, flapping starts
 
 Laws: a close follows an open; one lane has at most one open episode; a series depends on its own rows and, by its
 timers, on the watermark. Rows without a score (warm-up) enter no history. All state is in the arrays, so any cut of the
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray
 from detector.compiled import compiled
-from detector.episodes.outputs import emit, emit_no_data
+from detector.episodes.outputs import emit, emit_no_data, emit_shift, emit_stuck
 from detector.episodes.records import (
+    ACCEPTED,
     CHANGES_MAX,
     CLOSED,
     DOWN,
@@ -38,6 +40,7 @@ from detector.episodes.records import (
     UP,
     UPDATED,
 )
+from detector.episodes.shapes import begin_settling, is_new_level, is_stuck, note_run, settle
 from detector.episodes.silence import is_due, learn_gap, note_deadline
 
 ZERO: Final = np.uint64(0)
@@ -47,6 +50,9 @@ EVEN_PAIRS: Final = np.uint64(0x3333333333333333)
 EVEN_NIBBLES: Final = np.uint64(0x0F0F0F0F0F0F0F0F)
 COUNT_BITS: Final = np.uint64(0x7F)
 SHIFTS: Final = (np.uint64(2), np.uint64(4), np.uint64(8), np.uint64(16), np.uint64(32))
+
+NOVEL_DEVIATION_MIN: Final = 1.0
+"""Something never seen counts from the edge of the band on, whatever deviation the policy asks of what is not new."""
 
 INTERVAL_RATE: Final = 0.1
 """Weight of a new interval: about ten rows of memory."""
@@ -82,13 +88,15 @@ def highest_bit(bits: np.uint64) -> int:
 
 
 @compiled
-def anomalous_lane(observed: float, score: float, deviation: float, expected: float, policy: np.void) -> int:
-    """Lane in which a row is anomalous after the policy's gates, or ``NO_LANE``.
+def anomalous_lane(
+    observed: float, score: float, deviation: float, expected: float, deviation_min: float, policy: np.void
+) -> int:
+    """Lane in which a row of at least ``deviation_min`` is anomalous after the policy's gates, or ``NO_LANE``.
 
     A learner without an expected value (NaN) cannot tell directions: its rows go to lane ``UP``, and the gates on
     absolute and relative distance, which need an expected value, do not apply.
     """
-    if math.isnan(score) or not deviation >= float(policy["deviation_min"]):
+    if math.isnan(score) or not deviation >= deviation_min:
         return NO_LANE
     known = not math.isnan(expected)
     distance = abs(observed - expected) if known else math.inf
@@ -104,6 +112,7 @@ def anomalous_lane(observed: float, score: float, deviation: float, expected: fl
 @compiled
 def observe(series: np.void, time_ms: int, value: float) -> None:
     """Note one row's value and time, scored or not."""
+    note_run(series, time_ms, value)
     seen = int(series["seen"])
     series["values"][seen % RECENT_VALUES] = value
     series["seen"] = seen + 1
@@ -167,15 +176,18 @@ def watch(
     observed: float,
     score: float,
     deviation: float,
+    novelty: float,
     expected: float,
 ) -> int:
     """Follow a lane that is not open; returns ``OPENED`` or ``NOTHING``.
 
     The peak is sought among the anomalous rows of the window: one that has slid out of it is replaced by the newest. A
     fresh trigger while cooling down opens nothing and starts the cool-down again; one that lasts opens when it is over.
+    An anomalous row that is novel enough is a trigger by itself.
     """
     inside = series["history"][lane] & policy["open_mask"]
-    triggered = popcount(inside) >= int(policy["open_points"])
+    novel = anomalous and novelty >= float(policy["novelty_min"])
+    triggered = novel or popcount(inside) >= int(policy["open_points"])
     fresh = triggered and series["triggered"][lane] == 0
     series["triggered"][lane] = 1 if triggered else 0
     if not anomalous:
@@ -190,6 +202,8 @@ def watch(
     if not triggered:
         return NOTHING
     start_episode(series, lane, policy, time_ms, started_ms)
+    begin_settling(series, policy, time_ms, observed)
+    series["peak_novelty"][lane] = novelty
     return OPENED
 
 
@@ -212,6 +226,7 @@ def follow(
     observed: float,
     score: float,
     deviation: float,
+    novelty: float,
     expected: float,
 ) -> int:
     """Follow an open episode by one row; returns ``UPDATED``, ``CLOSED`` or ``NOTHING``.
@@ -228,6 +243,9 @@ def follow(
         series["anomalous_last_ms"][lane] = time_ms
         if deviation > float(series["peak_deviation"][lane]):
             take_peak(series, lane, time_ms, observed, score, deviation, expected)
+        if not novelty <= float(series["peak_novelty"][lane]) and not math.isnan(novelty):
+            series["peak_novelty"][lane] = novelty
+        settle(series, observed)
     changes = popcount((history ^ (history >> ONE)) & policy["flap_mask"])
     due = time_ms - int(series["emitted_ms"][lane]) >= int(policy["update_interval_ms"])
     if series["flapping"][lane] == 0 and changes >= int(policy["flap_crossings"]):
@@ -256,6 +274,7 @@ def step_lane(
     observed: float,
     score: float,
     deviation: float,
+    novelty: float,
     expected: float,
 ) -> int:
     """Shift one scored row into the lane's history and move its episode on."""
@@ -264,8 +283,42 @@ def step_lane(
         return NOTHING
     series["history"][lane] = (history << ONE) | (ONE if anomalous else ZERO)
     if series["open"][lane] == 0:
-        return watch(series, lane, policy, time_ms, anomalous, observed, score, deviation, expected)
-    return follow(series, lane, policy, time_ms, anomalous, observed, score, deviation, expected)
+        return watch(series, lane, policy, time_ms, anomalous, observed, score, deviation, novelty, expected)
+    return follow(series, lane, policy, time_ms, anomalous, observed, score, deviation, novelty, expected)
+
+
+@compiled
+def accept_level(
+    series: np.void, lane: int, policy: np.void, position: int, slot: int, outputs: NDArray[np.void]
+) -> int:
+    """End an open episode whose level has come to stay, and tell the new level; returns how many rows were written."""
+    time_ms = int(series["last_ms"])
+    end_episode(series, lane, policy, time_ms)
+    emit(outputs[0], series, lane, CLOSED, ACCEPTED, position, slot, time_ms)
+    emit_shift(outputs[1], series, lane, OPENED, position, slot, time_ms)
+    emit_shift(outputs[2], series, lane, CLOSED, position, slot, time_ms)
+    return 3
+
+
+@compiled
+def note_sample(
+    series: np.void, policy: np.void, time_ms: int, value: float, position: int, slot: int, outputs: NDArray[np.void]
+) -> int:
+    """Note one row, scored or not, and what it says without a score; returns how many transitions were written."""
+    filled = 0
+    if series["no_data"] != 0:
+        level = int(policy["no_data_level"])
+        emit_no_data(outputs[filled], series, level, CLOSED, RESUMED, position, slot, time_ms)
+        filled += 1
+    level = int(policy["stuck_level"])
+    if series["stuck"] != 0 and value != float(series["values"][(int(series["seen"]) - 1) % RECENT_VALUES]):
+        emit_stuck(outputs[filled], series, level, CLOSED, RECOVERED, position, slot, time_ms)
+        filled += 1
+    observe(series, time_ms, value)
+    if series["stuck"] == 0 and is_stuck(series, policy, time_ms):
+        emit_stuck(outputs[filled], series, level, OPENED, RECOVERED, position, slot, time_ms)
+        filled += 1
+    return filled
 
 
 @compiled
@@ -277,6 +330,7 @@ def judge_rows(
     values: FloatArray,
     scores: FloatArray,
     deviations: FloatArray,
+    novelties: FloatArray,
     expecteds: FloatArray,
     start: int,
     clock: np.void,
@@ -299,12 +353,9 @@ def judge_rows(
         clock["watermark_ms"] = max(int(clock["watermark_ms"]), time_ms)
         series = state[slots[position]]
         policy = policies[series["policy"]]
-        if series["no_data"] != 0:
-            level = int(policy["no_data_level"])
-            emit_no_data(outputs[filled], series, level, CLOSED, RESUMED, position, slots[position], time_ms)
-            filled += 1
+        slot = int(slots[position])
         observed = float(values[position])
-        observe(series, time_ms, observed)
+        filled += note_sample(series, policy, time_ms, observed, position, slot, outputs[filled:])
         note_deadline(clock, series, policy)
         score = float(scores[position])
         if math.isnan(score):
@@ -312,14 +363,22 @@ def judge_rows(
         scored = int(series["scored"]) + 1
         series["scored"] = scored
         deviation = float(deviations[position])
+        novelty = float(novelties[position])
         expected = float(expecteds[position])
-        hit = anomalous_lane(observed, score, deviation, expected, policy)
+        least = float(policy["deviation_min"])
+        if novelty >= float(policy["novelty_min"]):
+            least = min(least, NOVEL_DEVIATION_MIN)
+        hit = anomalous_lane(observed, score, deviation, expected, least, policy)
         if hit != NO_LANE:
             series["anomalous_ms"][scored % OPEN_WINDOW_MAX] = time_ms
         for lane in range(LANES):
-            change = step_lane(series, lane, policy, time_ms, lane == hit, observed, score, deviation, expected)
-            if change != NOTHING:
-                emit(outputs[filled], series, lane, change, RECOVERED, position, slots[position], time_ms)
+            change = step_lane(
+                series, lane, policy, time_ms, lane == hit, observed, score, deviation, novelty, expected
+            )
+            if lane == hit and series["open"][lane] != 0 and is_new_level(series, lane, policy, time_ms, expected):
+                filled += accept_level(series, lane, policy, position, slot, outputs[filled:])
+            elif change != NOTHING:
+                emit(outputs[filled], series, lane, change, RECOVERED, position, slot, time_ms)
                 filled += 1
                 note_deadline(clock, series, policy)
     return len(slots), filled

@@ -5,7 +5,17 @@ import math
 import numpy as np
 
 from detector.compiled import compiled
-from detector.episodes.records import CLOSED, NO_DATA, OPENED, RECENT_VALUES, RESUMED
+from detector.episodes.records import (
+    ACCEPTED,
+    CLOSED,
+    LEVEL_SHIFT,
+    NO_DATA,
+    OPENED,
+    RECENT_VALUES,
+    RESUMED,
+    SILENT,
+    STUCK,
+)
 
 
 @compiled
@@ -19,6 +29,8 @@ def place(output: np.void, series: np.void, state: int, reason: int, position: i
     output["last_ms"] = series["last_ms"]
     output["interval_ms"] = series["interval_ms"]
     output["gap_ms"] = series["gap_ms"]
+    output["usual_run_ms"] = series["usual_run_ms"]
+    output["new_level"] = math.nan
     seen = int(series["seen"])
     output["seen"] = seen
     count = min(seen, RECENT_VALUES)
@@ -50,6 +62,7 @@ def emit(
     output["peak_observed"] = series["peak_observed"][lane]
     output["peak_expected"] = series["peak_expected"][lane]
     output["peak_ms"] = series["peak_ms"][lane]
+    output["peak_novelty"] = series["peak_novelty"][lane]
 
 
 @compiled
@@ -69,17 +82,69 @@ def emit_no_data(
         series["no_data"] = 0
     place(output, series, state, reason, position, slot, time_ms)
     output["lane"] = NO_DATA
-    output["sequence"] = 2 if state == CLOSED else 1
     output["episode"] = series["no_data_episode"]
-    output["level"] = level
-    output["flapping"] = 0
     output["started_ms"] = series["last_ms"]
     output["detected_ms"] = series["no_data_ms"]
     output["ended_ms"] = time_ms if reason == RESUMED else max(time_ms, int(series["no_data_ms"]))
     output["points"] = 0
     output["anomalous_points"] = 0
+    without_peak(output, series, level, state)
+
+
+@compiled
+def without_peak(output: np.void, series: np.void, level: int, state: int) -> None:
+    """Complete a row of an episode that follows no scores and has no updates."""
+    output["sequence"] = 2 if state == CLOSED else 1
+    output["level"] = level
+    output["flapping"] = 0
     output["peak_score"] = math.nan
     output["peak_deviation"] = math.nan
     output["peak_observed"] = math.nan
     output["peak_expected"] = math.nan
+    output["peak_novelty"] = math.nan
     output["peak_ms"] = series["last_ms"]
+
+
+@compiled
+def emit_stuck(
+    output: np.void, series: np.void, level: int, state: int, reason: int, position: int, slot: int, time_ms: int
+) -> None:
+    """Open or close the series' ``metric.stuck`` episode at ``time_ms`` and write its numbers down.
+
+    It starts with the first of the equal samples and ends with the first other one, which must not be noted yet; where
+    none came, with the last sample there is.
+    """
+    if state == OPENED:
+        series["stuck"] = 1
+        series["stuck_ms"] = time_ms
+        series["stuck_episode"] = int(series["stuck_episode"]) + 1
+    else:
+        series["stuck"] = 0
+    place(output, series, state, reason, position, slot, time_ms)
+    output["lane"] = STUCK
+    output["episode"] = series["stuck_episode"]
+    output["started_ms"] = series["same_ms"]
+    output["detected_ms"] = series["stuck_ms"]
+    output["ended_ms"] = series["last_ms"] if reason == SILENT else max(time_ms, int(series["stuck_ms"]))
+    output["points"] = series["same_points"]
+    output["anomalous_points"] = series["same_points"]
+    without_peak(output, series, level, state)
+
+
+@compiled
+def emit_shift(output: np.void, series: np.void, lane: int, state: int, position: int, slot: int, time_ms: int) -> None:
+    """Write down that the open episode of a lane is a new level: an opening and, with the same row, its end."""
+    if state == OPENED:
+        series["shift_episode"] = int(series["shift_episode"]) + 1
+    sequence = int(series["sequence"][lane])
+    emitted_ms = int(series["emitted_ms"][lane])
+    emit(output, series, lane, state, ACCEPTED, position, slot, time_ms)
+    series["sequence"][lane] = sequence
+    series["emitted_ms"][lane] = emitted_ms
+    output["lane"] = LEVEL_SHIFT
+    output["sequence"] = 2 if state == CLOSED else 1
+    output["episode"] = series["shift_episode"]
+    output["detected_ms"] = time_ms
+    output["ended_ms"] = time_ms
+    output["flapping"] = 0
+    output["new_level"] = series["shift_level"]

@@ -21,6 +21,9 @@ DURATION_MAX_S: Final = 366 * 86_400.0
 INTERVALS_MAX: Final = 10_000.0
 """More missing samples than this are a mistake in units, too."""
 
+SHIFT_AFTER_MAX_S: Final = 86_400.0
+"""A day: learners get used to what lies outside of their band after that long by themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoData:
@@ -29,6 +32,24 @@ class NoData:
     intervals: float = 5.0
     min_s: float = 300.0
     severity: Severity = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class LevelShift:
+    """When an open spike or dip is a new level, ``metric.level_shift``: see :class:`Policy`, which checks it."""
+
+    after_s: float = 28_800.0
+    points: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """When a value that stays the same is an episode of the kind ``metric.stuck``: see :class:`Policy`."""
+
+    runs: float = 5.0
+    min_s: float = 1_800.0
+    points: int = 20
+    severity: Severity = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +66,10 @@ class Policy:
     edge with up to eight rows on each side is then one episode, not many, while one straggler does not keep an episode
     open. For ``cooldown_s`` of event time after a close nothing opens.
 
+    ``novelty_min`` opens an episode at one row whose novelty reaches it, where the deviation is at least 1 and the
+    other gates hold; None means never, and learners without a novelty never do. It is off by default, because the scale
+    of a novelty is its learner's own.
+
     ``flap_crossings`` changes between normal and anomalous within ``flap_window`` rows make an open episode flapping;
     it then closes only when fewer than half as many are left. Six changes with eight rows between them span 42 rows, so
     the window is 48. Windows count rows with a score, not time.
@@ -52,6 +77,12 @@ class Policy:
     An open episode closes when its series has had no sample for ``silence_close_s``, nor for three of its longest usual
     pauses; 0 means never. An hour, because a page that nobody can close is worse than one that comes again. ``no_data``
     opens an episode when a series has had no sample for ``intervals`` of its longest usual pauses, nor for ``min_s``.
+
+    ``level_shift`` ends an episode that has been open for ``after_s``, with ``points`` anomalous values or more, which
+    keep within a quarter of their distance from the expected value on average: that is the new level, and the learner
+    is told. Eight hours, so that an incident of six does not become normal. ``stuck`` opens an episode when the value
+    of a series that has changed 200 times stays the same for ``runs`` of its longest usual runs, for ``min_s`` and for
+    ``points`` samples at least; its next change closes it. None switches either off.
 
     Severity follows the score of the peak. With the learners' scale of 100 d / (1 + d) for a deviation d, 75 is three
     times the distance to the band's edge and 90 is nine times.
@@ -78,6 +109,9 @@ class Policy:
     severity_critical_score: float = 90.0
     silence_close_s: float = 3600.0
     no_data: NoData | None = None
+    novelty_min: float | None = None
+    level_shift: LevelShift | None = LevelShift()
+    stuck: Stuck | None = Stuck()
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -98,6 +132,20 @@ class Policy:
         self._check_range("flap_crossings", 2, HISTORY_ROWS)
         self._check_range("severity_error_score", 0.0, 100.0)
         self._check_range("severity_critical_score", self.severity_error_score, 100.0)
+        if self.novelty_min is not None and not (math.isfinite(self.novelty_min) and self.novelty_min > 0):
+            raise self._fault("novelty_min", self.novelty_min, "a number above 0")
+        self._check_kinds()
+
+    def _check_kinds(self) -> None:
+        if self.level_shift is not None:
+            self._check_range("level_shift.after_s", 1.0, SHIFT_AFTER_MAX_S, self.level_shift.after_s)
+            self._check_range("level_shift.points", 2, INTERVALS_MAX, self.level_shift.points)
+        if self.stuck is not None:
+            self._check_range("stuck.runs", 1.0, INTERVALS_MAX, self.stuck.runs)
+            self._check_range("stuck.min_s", 0.0, DURATION_MAX_S, self.stuck.min_s)
+            self._check_range("stuck.points", 2, INTERVALS_MAX, self.stuck.points)
+            if self.stuck.severity not in SEVERITIES:
+                raise self._fault("stuck.severity", self.stuck.severity, "one of warning, error, critical")
         if self.no_data is not None:
             self._check_range("no_data.intervals", 1.0, INTERVALS_MAX, self.no_data.intervals)
             self._check_range("no_data.min_s", 0.0, DURATION_MAX_S, self.no_data.min_s)

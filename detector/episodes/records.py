@@ -1,8 +1,8 @@
 """The shape of one series' episode state, of one policy row and of one output row.
 
-Two lanes per series: lane ``UP`` follows ``metric.spike``, lane ``DOWN`` follows ``metric.dip``. ``metric.no_data`` has
-fields of its own, since it follows no scores. What every row touches stands first, so that a series in which nothing
-happens costs one cache line and its place in the ring of values.
+Two lanes per series: lane ``UP`` follows ``metric.spike``, lane ``DOWN`` follows ``metric.dip``. ``metric.no_data`` and
+``metric.stuck`` have fields of their own, since they follow no scores, and ``metric.level_shift`` is what a lane may
+turn into. What every row touches stands first, so that a series in which nothing happens costs two cache lines.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,14 @@ UP: Final = 0
 DOWN: Final = 1
 LANES: Final = 2
 NO_DATA: Final = 2
-"""Stands where a lane does in an output row; the series record has no lane of this number."""
+"""Stands where a lane does in an output row; the series record has no lane of this number, nor of the next two."""
+LEVEL_SHIFT: Final = 3
+STUCK: Final = 4
 NO_LANE: Final = -1
 
-CHANGES_MAX: Final = LANES + 1
-"""Transitions that one row, or one series at one grid point, can make at most."""
+CHANGES_MAX: Final = LANES + 4
+"""Transitions that one row, or one series at one grid point, can make at most: one per lane, the end of a silence, a
+stuck episode's begin or end, and both events of a level shift."""
 
 NOTHING: Final = 0
 OPENED: Final = 1
@@ -31,6 +34,7 @@ SILENT: Final = 1
 RESUMED: Final = 2
 EXPIRED: Final = 3
 EVICTED: Final = 4
+ACCEPTED: Final = 5
 
 RECENT_VALUES: Final = 16
 """Values kept per series for the evidence of an event: two cache lines, and enough for a sparkline."""
@@ -58,6 +62,11 @@ SERIES_DTYPE: Final = np.dtype(
         ("open", np.uint8, (LANES,)),
         ("triggered", np.uint8, (LANES,)),  # the condition to open held at the last row
         ("gap_ms", np.float64),  # longest usual time between samples
+        ("same_ms", np.int64),  # since when the value has been the same
+        ("usual_run_ms", np.float64),  # longest usual time for which it is
+        ("same_points", np.uint32),
+        ("changes", np.uint8),  # of the value, no longer counted when they are enough
+        ("stuck", np.uint8),  # an episode of that kind is open
         ("values", np.float64, (RECENT_VALUES,)),  # ring over `seen`
         ("anomalous_ms", np.int64, (OPEN_WINDOW_MAX,)),  # ring over `scored`, written on anomalous rows only
         ("since_open", np.uint64, (LANES,)),  # one bit per row after the opening one
@@ -82,6 +91,14 @@ SERIES_DTYPE: Final = np.dtype(
         ("no_data_episode", np.uint32),
         ("no_data_ms", np.int64),  # the grid point that opened the last one
         ("excused_ms", np.int64),  # for metric.no_data, silence counts from here if not from a later sample
+        ("peak_novelty", np.float64, (LANES,)),
+        ("shift_next_ms", np.int64),  # from this time on an open episode may be a new level
+        ("shift_level", np.float64),  # recent mean of an open episode's anomalous values
+        ("shift_spread", np.float64),  # recent mean distance from it
+        ("shift_points", np.uint32),
+        ("shift_episode", np.uint32),
+        ("stuck_episode", np.uint32),
+        ("stuck_ms", np.int64),  # the sample that opened the last one
     ],
     align=True,
 )
@@ -93,6 +110,19 @@ LATER_FIELDS: Final[Mapping[str, float]] = {
     "no_data_episode": 0,
     "no_data_ms": NEVER_MS,
     "excused_ms": NEVER_MS,
+    "same_ms": NEVER_MS,
+    "usual_run_ms": 0.0,
+    "same_points": 0,
+    "changes": 0,
+    "stuck": 0,
+    "peak_novelty": np.nan,
+    "shift_next_ms": ALWAYS_MS,
+    "shift_level": 0.0,
+    "shift_spread": 0.0,
+    "shift_points": 0,
+    "shift_episode": 0,
+    "stuck_episode": 0,
+    "stuck_ms": NEVER_MS,
 }
 """Fields that the first snapshots of format 1 lack, with their values in a series of which nothing is known."""
 
@@ -101,6 +131,7 @@ POLICY_DTYPE: Final = np.dtype(
         ("up", np.uint8),
         ("down", np.uint8),
         ("deviation_min", np.float64),
+        ("novelty_min", np.float64),  # infinite: never
         ("abs_min", np.float64),
         ("rel_min", np.float64),
         ("volume_min", np.float64),
@@ -118,6 +149,12 @@ POLICY_DTYPE: Final = np.dtype(
         ("no_data_intervals", np.float64),  # 0: never
         ("no_data_min_ms", np.int64),
         ("no_data_level", np.int64),
+        ("shift_after_ms", np.int64),  # 0: never
+        ("shift_points", np.int64),
+        ("stuck_runs", np.float64),  # 0: never
+        ("stuck_min_ms", np.int64),
+        ("stuck_points", np.int64),
+        ("stuck_level", np.int64),
     ],
     align=True,
 )
@@ -147,6 +184,9 @@ OUTPUT_DTYPE: Final = np.dtype(
         ("peak_observed", np.float64),
         ("peak_expected", np.float64),
         ("peak_ms", np.int64),
+        ("peak_novelty", np.float64),
+        ("new_level", np.float64),
+        ("usual_run_ms", np.float64),
         ("seen", np.int64),
         ("recent", np.float64, (RECENT_VALUES,)),  # the newest last, as many as were seen
     ],
@@ -169,6 +209,10 @@ def blank_series(size: int) -> NDArray[np.void]:
     records = np.zeros(size, SERIES_DTYPE)
     for name in ("last_ms", "cooldown_until_ms", "peak_ms", "emitted_ms", "no_data_ms", "excused_ms"):
         records[name] = NEVER_MS
+    for name in ("same_ms", "stuck_ms"):
+        records[name] = NEVER_MS
+    records["shift_next_ms"] = ALWAYS_MS
+    records["peak_novelty"] = np.nan
     records["interval_ms"] = np.nan
     return records
 

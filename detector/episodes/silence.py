@@ -38,9 +38,15 @@ def learn_gap(series: np.void, interval: float) -> None:
 
 
 @compiled
+def has_open(series: np.void) -> bool:
+    """Whether an episode is open that silence would close."""
+    return bool(series["open"][UP] != 0 or series["open"][DOWN] != 0 or series["stuck"] != 0)
+
+
+@compiled
 def close_deadline_ms(series: np.void, policy: np.void) -> int:
     """After this time an open episode closes for want of samples."""
-    if policy["silence_close_ms"] == 0 or (series["open"][UP] == 0 and series["open"][DOWN] == 0):
+    if policy["silence_close_ms"] == 0 or not has_open(series):
         return ALWAYS_MS
     patience_ms = max(int(policy["silence_close_ms"]), int(SILENT_GAPS * float(series["gap_ms"])))
     return int(series["last_ms"]) + patience_ms
@@ -70,7 +76,7 @@ def deadline_ms(series: np.void, policy: np.void) -> int:
 @compiled
 def note_deadline(clock: np.void, series: np.void, policy: np.void) -> None:
     """Keep the clock's due time no later than this series' deadline, which any of its rows may have moved."""
-    if series["open"][UP] != 0 or series["open"][DOWN] != 0 or policy["no_data_intervals"] > 0.0:
+    if has_open(series) or policy["no_data_intervals"] > 0.0:
         clock["due_ms"] = min(int(clock["due_ms"]), deadline_ms(series, policy))
 
 

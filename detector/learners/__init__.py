@@ -9,24 +9,28 @@ from collections.abc import Callable
 from typing import Final
 
 from detector.learners.bank import LearnerBank
+from detector.learners.counts import CountLearner
 from detector.learners.envelope import UTC_OFFSETS, EnvelopeLearner, UtcOffsets
 from detector.learners.envelope_estimator import EnvelopeDetector
 from detector.learners.learner import Learner
 from detector.learners.residual import ResidualLearner
-from detector.learners.residual_estimator import Explanation, ResidualDetector
+from detector.learners.residual_estimator import CountDetector, Explanation, ResidualDetector
 from detector.learners.river_learner import RiverLearner
 from detector.learners.river_spec import RiverSpec
 
 LEARNERS: Final[dict[str, Callable[..., Learner]]] = {
+    "counts": CountLearner,
     "envelope": EnvelopeLearner,
     "residual": ResidualLearner,
     "river": RiverLearner,
 }
-"""By name in settings: "envelope" takes a time zone, "residual" nothing, "river" a :class:`RiverSpec`."""
+"""By name in settings: "counts" and "residual" take nothing, "envelope" a time zone, "river" a :class:`RiverSpec`."""
 
 __all__ = [
     "LEARNERS",
     "UTC_OFFSETS",
+    "CountDetector",
+    "CountLearner",
     "EnvelopeDetector",
     "EnvelopeLearner",
     "Explanation",

@@ -97,6 +97,14 @@ class LearnerBank:
             _scatter(answer, own, out)
         return failures
 
+    def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
+        """Take ``levels`` float64[n] as the new normal of these open slots at ``times_ms`` int64[n]."""
+        owners = self._owners[slots]
+        for index, part in enumerate(self._parts):
+            own = owners == index
+            if own.any():
+                part.learner.rebaseline(self._rows[slots[own]], times_ms[own], levels[own])
+
     def samples_seen(self, slot: int) -> int:
         """How many samples the series at ``slot`` has been given."""
         return self.learner_of(slot).samples_seen(int(self._rows[slot]))

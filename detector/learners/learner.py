@@ -30,6 +30,14 @@ class Learner(Protocol):
     def reset(self, slots: IntArray) -> None:
         """Forget: these slots are new series again."""
 
+    def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
+        """Take ``levels`` float64[n] as the new normal of these slots, each seen, from ``times_ms`` int64[n] on.
+
+        The law: a sample of that level at that time is then not outside of the band, or has no score. What is known of
+        noise and seasons stays, where the learner keeps such things apart from the level; a learner without a level of
+        its own forgets. It is called between two samples of a series, never in the middle of one's scoring.
+        """
+
     def samples_seen(self, slot: int) -> int:
         """How many samples the slot's series has been given since it was new."""
 

@@ -1,14 +1,14 @@
-"""The compiled learner as a river estimator: the same function, the same bits, one series at a time."""
+"""The compiled learners as river estimators: the same functions, the same bits, one series at a time."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from river import base
 
-from detector.learners.residual import STATE, step
+from detector.learners import counts, residual
 
 
 class Explanation(NamedTuple):
@@ -29,7 +29,44 @@ def epoch_ms(time: datetime | float) -> int:
     return math.floor(float(time) * 1000.0)
 
 
-class ResidualDetector(base.SupervisedAnomalyDetector):
+class _CompiledDetector(base.SupervisedAnomalyDetector):
+    """One record and the function that steps it."""
+
+    _record: ClassVar[np.dtype[Any]]
+    _step: ClassVar[Callable[[np.void, int, float], residual.Step]]
+
+    def __init__(self, interval_s: float = 60.0) -> None:
+        self.interval_s = interval_s
+        self._state = np.zeros(1, dtype=self._record)
+
+    def learn_one(self, x: Mapping[Any, Any] | None, y: base.typing.Target) -> None:
+        """Learn the value ``y``, clipped to the band."""
+        value = float(y)
+        if math.isfinite(value):
+            self._step(self._state[0], self._time_ms(x), value)
+
+    def score_one(self, x: Mapping[Any, Any] | None, y: base.typing.Target) -> float:
+        """Score the value ``y`` from 0 to 100, with 50 at the edge of the band; NaN while warming up."""
+        return self.explain_one(x, y).score
+
+    def explain_one(self, x: Mapping[Any, Any] | None, y: base.typing.Target) -> Explanation:
+        """Score the value ``y`` and tell the band it was compared with; nothing is learnt."""
+        value = float(y)
+        if not math.isfinite(value):
+            return Explanation(*(math.nan,) * 6)
+        return Explanation(*self._step(self._state.copy()[0], self._time_ms(x), value))
+
+    @property
+    def samples_seen(self) -> int:
+        """How many values were learnt."""
+        return int(self._state["samples"][0])
+
+    def _time_ms(self, x: Mapping[Any, Any] | None) -> int:
+        time = None if x is None else x.get("time")
+        return epoch_ms(self.samples_seen * self.interval_s if time is None else time)
+
+
+class ResidualDetector(_CompiledDetector):
     """Robust residual against a fast level, a slow level and a daily profile.
 
     Like river's other univariate detectors it is supervised: ``y`` is the value that is judged. ``x["time"]`` (a
@@ -57,32 +94,36 @@ class ResidualDetector(base.SupervisedAnomalyDetector):
 
     """
 
+    _record = residual.STATE
+    _step = staticmethod(residual.step)
+
     def __init__(self, interval_s: float = 60.0) -> None:
-        self.interval_s = interval_s
-        self._state = np.zeros(1, dtype=STATE)
+        super().__init__(interval_s)
 
-    def learn_one(self, x: Mapping[Any, Any] | None, y: base.typing.Target) -> None:
-        """Learn the value ``y``, clipped to the band."""
-        value = float(y)
-        if math.isfinite(value):
-            step(self._state[0], self._time_ms(x), value)
 
-    def score_one(self, x: Mapping[Any, Any] | None, y: base.typing.Target) -> float:
-        """Score the value ``y`` from 0 to 100, with 50 at the edge of the band; NaN while warming up."""
-        return self.explain_one(x, y).score
+class CountDetector(_CompiledDetector):
+    """Tails of a negative binomial distribution with a mean for each hour of the day, for low counts.
 
-    def explain_one(self, x: Mapping[Any, Any] | None, y: base.typing.Target) -> Explanation:
-        """Score the value ``y`` and tell the band it was compared with; nothing is learnt."""
-        value = float(y)
-        if not math.isfinite(value):
-            return Explanation(*(math.nan,) * 6)
-        return Explanation(*step(self._state.copy()[0], self._time_ms(x), value))
+    Used like :class:`ResidualDetector`.
 
-    @property
-    def samples_seen(self) -> int:
-        """How many values were learnt."""
-        return int(self._state["samples"][0])
+    Parameters
+    ----------
+    interval_s
+        Seconds between samples, for counting time where ``x`` has none.
 
-    def _time_ms(self, x: Mapping[Any, Any] | None) -> int:
-        time = None if x is None else x.get("time")
-        return epoch_ms(self.samples_seen * self.interval_s if time is None else time)
+    Examples
+    --------
+    >>> from detector.learners import CountDetector
+    >>> detector = CountDetector(interval_s=60)
+    >>> for i in range(500):
+    ...     detector.learn_one({}, i % 3)
+    >>> detector.score_one({}, 2) < 50.0 < detector.score_one({}, 12)
+    True
+
+    """
+
+    _record = counts.STATE
+    _step = staticmethod(counts.step)
+
+    def __init__(self, interval_s: float = 60.0) -> None:
+        super().__init__(interval_s)

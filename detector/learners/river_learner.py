@@ -141,6 +141,11 @@ class RiverLearner:
                 self._series[slot] = None
                 self._live -= 1
 
+    def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
+        """Forget: a foreign model has no level that could be moved, so it begins anew."""
+        assert len(slots) == len(times_ms) == len(levels)
+        self.reset(slots)
+
     def samples_seen(self, slot: int) -> int:
         """How many samples the slot's series has been given since it was new, those in quarantine included."""
         series = self._series[slot]

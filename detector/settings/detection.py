@@ -127,6 +127,31 @@ class NoDataSettings(Section):
     severity: Literal["warning", "error", "critical"] = Field(default="error", description="Severity of the episode.")
 
 
+class LevelShiftSettings(Section):
+    """When an open spike or dip is a new level, which the model then takes as normal."""
+
+    after_s: float = Field(
+        default=28_800.0,
+        ge=1,
+        le=86_400,
+        description="Time it has been open, in s of event time: longer than incidents.",
+    )
+    points: int = Field(default=12, ge=2, le=10_000, description="Anomalous points it has had, at least.")
+
+
+class StuckSettings(Section):
+    """When a value that does not change any more is an episode."""
+
+    runs: float = Field(
+        default=5.0, ge=1, le=10_000, description="Standstill that counts, in longest usual ones of the series."
+    )
+    min_s: float = Field(
+        default=1_800.0, ge=0, le=31_622_400, description="Least standstill that counts, in s of event time."
+    )
+    points: int = Field(default=20, ge=2, le=10_000, description="Least number of equal points that counts.")
+    severity: Literal["warning", "error", "critical"] = Field(default="warning", description="Severity of the episode.")
+
+
 class PolicySettings(Section):
     """Which series a policy is for, how they are modelled, and when an episode opens and closes."""
 
@@ -179,4 +204,16 @@ class PolicySettings(Section):
     )
     no_data: NoDataSettings | None = Field(
         default=None, description="When silence of a series is an episode of its own; null: never."
+    )
+    novelty_min: float | None = Field(
+        default=None,
+        gt=0,
+        description="Novelty at which one point outside of the band opens an episode, on the scale of the model, where "
+        "it has one; null: never.",
+    )
+    level_shift: LevelShiftSettings | None = Field(
+        default_factory=LevelShiftSettings, description="When an open episode is a new level; null: never."
+    )
+    stuck: StuckSettings | None = Field(
+        default_factory=StuckSettings, description="When a value that stands still is an episode; null: never."
     )

@@ -49,6 +49,7 @@ RIVER_SPECS: Final[dict[str, RiverSpec]] = {
 }
 
 CASES: Final[dict[str, tuple[str, tuple[Any, ...]]]] = {
+    "counts": ("counts", ()),
     "envelope": ("envelope", ()),
     "residual": ("residual", ()),
     **{f"river-{name}": ("river", (spec,)) for name, spec in RIVER_SPECS.items()},
@@ -56,6 +57,7 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...]]]] = {
 """Case name -> (name in the registry, arguments of the factory)."""
 
 OUTLIER_CASES: Final = (
+    "counts",
     "envelope",
     "residual",
     "river-gaussian",

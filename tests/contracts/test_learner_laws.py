@@ -55,6 +55,32 @@ class TestTheLawOfTheLearner:
 
 
 @every_learner
+class TestANewLevel:
+    @pytest.mark.parametrize("factor", [0.01, 0.5, 1.0, 3.0, 1e3])
+    def test_is_not_outside_of_the_band_any_more(self, case: str, factor: float) -> None:
+        learner = new_learner(case)
+        run(learner, STREAM)
+        now = np.full(3, STREAM.times_ms[-1] + 60_000)
+        levels = factor * np.array([100.0, 1e-3, 1e9])
+        learner.rebaseline(np.arange(3), now, levels)
+        out = ScoreColumns.empty(3)
+        learner.score(np.arange(3), now, levels, out)
+        assert not (out.deviation > 1.0).any()
+        known = np.isfinite(out.expected)
+        assert np.allclose(out.expected[known], levels[known], rtol=0.01, atol=0.05)
+
+    def test_does_not_matter_to_other_series(self, case: str) -> None:
+        learner = new_learner(case)
+        run(learner, STREAM)
+        learner.rebaseline(np.array([1]), STREAM.times_ms[-1:], np.array([5.0]))
+        undisturbed = new_learner(case)
+        run(undisturbed, STREAM)
+        for slot in (0, 2):
+            part = STREAM.only(slot)
+            assert bits(run(learner, part)) == bits(run(undisturbed, part))
+
+
+@every_learner
 class TestCopies:
     def test_taken_in_parts_while_others_learn_are_of_the_moment_they_were_begun(self, case: str) -> None:
         learner, slots, middle = new_learner(case), np.array([2, 0, 1]), slice(100, 150)

@@ -127,9 +127,26 @@ class Model:
         self.last_ms: int | None = None
         self.interval_ms = math.nan
         self.gaps_ms: list[float] = []
+        self.times_ms: list[int] = []
+        self.usual_run_ms = 0.0
+        self.changes = 0
         self.gap_ms = 0.0
 
+    def _learn_run(self, row: Row) -> None:
+        """Called before the row's value and gap are noted, which closes the run of equal values before it."""
+        if self.values and row.observed != self.values[-1]:
+            run = next((i for i in range(len(self.values) - 1, 0, -1) if self.values[i - 1] != self.values[-1]), 0)
+            began_ms = self.times_ms[run]
+            lasted = float(self.times_ms[-1] - began_ms)
+            if self.changes >= 200:
+                lasted = min(lasted, max(4.0 * self.usual_run_ms, 10.0 * self.gap_ms))
+            kept = self.usual_run_ms * max(0.0, 1.0 - float(row.time_ms - began_ms) / 1_209_600_000)
+            self.usual_run_ms = max(kept, lasted)
+            self.changes = min(self.changes + 1, 200)
+        self.times_ms.append(row.time_ms)
+
     def step(self, index: int, row: Row) -> list[Transition]:
+        self._learn_run(row)
         self.values.append(row.observed)
         if self.last_ms is not None:
             interval = float(row.time_ms - self.last_ms)
@@ -211,6 +228,7 @@ class Model:
             end_reason="recovered" if state == "closed" else None,
             recent_values=np.array(self.values[-16:]),
             samples_seen=len(self.values),
+            usual_run_ms=self.usual_run_ms,
         )
 
 
@@ -221,6 +239,7 @@ def policies(draw: st.DrawFn) -> Policy:
     error = draw(st.sampled_from([0.0, 60.0, 75.0]))
     return Policy(
         name="drawn",
+        stuck=None,
         direction=draw(st.sampled_from(["both", "both", "up", "down"])),
         deviation_min=draw(st.sampled_from([0.5, 1.0, 2.0])),
         abs_min=draw(st.sampled_from([0.0, 1.5])),
@@ -270,6 +289,7 @@ def test_the_same_over_long_flapping_series_that_reach_every_state() -> None:
         rng = np.random.default_rng(seed)
         policy = Policy(
             name="flappy",
+            stuck=None,
             open_points=2,
             open_window=int(rng.integers(2, 6)),
             close_points=3,

@@ -47,7 +47,7 @@ class TestRows:
         for slot in range(1000):
             bank.open(slot, 1)
         bank.open(1000, 0)
-        assert residual.state_bytes() == 64 * 272
+        assert residual.state_bytes() == 64 * 320
 
     def test_rows_grow_by_doubling(self) -> None:
         learner = ResidualLearner()
@@ -55,7 +55,7 @@ class TestRows:
         sizes = set()
         for slot in range(1000):
             bank.open(slot, 0)
-            sizes.add(learner.state_bytes() // 272)
+            sizes.add(learner.state_bytes() // 320)
         assert sizes == {64, 128, 256, 512, 1024}
 
     def test_released_rows_are_used_again_before_new_ones(self) -> None:
@@ -66,7 +66,7 @@ class TestRows:
         bank.release(np.arange(64))
         for slot in range(500, 564):
             bank.open(slot, 0)
-        assert learner.state_bytes() == 64 * 272
+        assert learner.state_bytes() == 64 * 320
 
     def test_a_slot_that_is_opened_again_holds_a_new_series(self) -> None:
         bank, _, _ = two()

@@ -90,13 +90,37 @@ class TestWhatItNotices:
 
 class TestWhatItGetsUsedTo:
     @pytest.mark.parametrize("shift", [10.0, 100.0, 1e4, 1e9, -1e9])
-    def test_a_lasting_shift_is_accepted_within_300_samples(self, shift: float) -> None:
-        values = noise(3000)
+    def test_a_lasting_shift_of_a_young_series_is_accepted_within_300_samples(self, shift: float) -> None:
+        values = noise(2400)
+        values[1000:] += shift
+        out = score(values)
+        assert out.deviation[1000] > 1.0
+        assert (out.deviation[1300:] < 1.0).all()
+        assert abs(out.expected[2399] - values[1000:].mean()) < max(10.0, 1e-5 * abs(shift))
+
+    @pytest.mark.parametrize("shift", [100.0, 1e4, -1e9])
+    def test_a_lasting_shift_of_an_older_one_stays_outside_for_a_day(self, shift: float) -> None:
+        values = noise(5000)
         values[1500:] += shift
         out = score(values)
-        assert out.deviation[1500] > 1.0
-        assert (out.deviation[1800:] < 1.0).all()
-        assert abs(out.expected[2999] - values[1500:].mean()) < max(10.0, 1e-6 * abs(shift))
+        assert (np.abs(out.deviation[1500:2900]) > 1.0).all()
+        assert (out.deviation[1500 + 1440 + 300 :] < 1.0).all()
+
+    @pytest.mark.parametrize("height", [-200.0, 12.0, 200.0])
+    def test_six_hours_do_not_become_normal_and_their_end_is(self, height: float) -> None:
+        values = noise(4000)
+        values[2000:2360] += height
+        out = score(values)
+        assert (out.deviation[2000:2360] > 1.0).mean() > 0.9
+        assert (out.deviation[2360:] < 1.0).all()
+
+    def test_a_new_level_is_expected_at_once_when_told(self) -> None:
+        learner = ResidualLearner()
+        score(noise(2000), learner)
+        learner.rebaseline(np.array([0]), np.array([START_MS + 2000 * MINUTE_MS]), np.array([500.0]))
+        out = score(400.0 + noise(100, 1), learner, START_MS + 2000 * MINUTE_MS)
+        assert (out.deviation < 1.0).all()
+        assert (out.upper - out.lower < 20.0).all()
 
     def test_an_incident_of_40_samples_stays_outside_until_its_end(self) -> None:
         values = noise(3000)
@@ -149,7 +173,7 @@ class TestWhatCannotBreakIt:
             assert at_edge.deviation[-1] == pytest.approx(1.0, rel=1e-12)
 
     def test_a_series_takes_less_than_600_bytes(self) -> None:
-        assert STATE.itemsize == 272
+        assert STATE.itemsize == 320
 
     def test_compiled_and_plain_python_give_the_same_bits(self) -> None:
         digests = {

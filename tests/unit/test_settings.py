@@ -284,7 +284,7 @@ class TestWiring:
         [
             (
                 "models: {m: {resiual: {}}}",
-                r"models\.m\.resiual is not a learner; known here: auto, envelope, residual, river",
+                r"models\.m\.resiual is not a learner; known here: auto, counts, envelope, residual, river",
             ),
             ("models: {m: {envelope: {timezone: Europe/Nowhere}}}", r"timezone: there is no zone 'Europe/Nowhere'"),
             ("models: {m: {residual: {x: 1}}}", r"models\.m\.residual\.x is not a parameter"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.episodes import NoData, Policy
+from detector.episodes import LevelShift, NoData, Policy, Stuck
 from detector.errors import SnapshotRefusedError
 from detector.pipeline import PartitionPipeline
 from detector.state import (
@@ -32,6 +32,7 @@ from tests.streams import batch_of, record
 
 GOLDEN: Final = Path(__file__).parent.parent.parent / "schemas" / "examples" / "snapshot.v1.bin"
 GOLDEN_TIMERS: Final = GOLDEN.with_name("snapshot.v1.timers.bin")
+GOLDEN_KINDS: Final = GOLDEN.with_name("snapshot.v1.kinds.bin")
 LATER: Final = (
     "episodes.excused_ms",
     "episodes.gap_ms",
@@ -40,6 +41,28 @@ LATER: Final = (
     "episodes.no_data_episode",
     "episodes.no_data_ms",
     "series.excused_ms",
+)
+LATEST: Final = (
+    "episodes.changes",
+    "episodes.peak_novelty",
+    "episodes.same_ms",
+    "episodes.same_points",
+    "episodes.shift_episode",
+    "episodes.shift_level",
+    "episodes.shift_next_ms",
+    "episodes.shift_points",
+    "episodes.shift_spread",
+    "episodes.stuck",
+    "episodes.stuck_episode",
+    "episodes.stuck_ms",
+    "episodes.usual_run_ms",
+    "learners.0.calm",
+    "learners.0.drift",
+    "learners.0.first_ms",
+    "learners.0.hour",
+    "learners.0.hour_level",
+    "learners.0.outside",
+    "learners.0.outside_ms",
 )
 SILENT_AT: Final = 100
 HEADER: Final = SnapshotHeader(
@@ -55,6 +78,27 @@ def example() -> bytes:
         "e": np.zeros(0),
     }
     return encode(HEADER, lambda: columns)
+
+
+TYPED_AT: Final = 1030
+
+
+def typed_stream() -> list[bytes]:
+    """Two series: from the 500th turn on one has a new level and the other stands still; it moves again at the end."""
+    values = []
+    for turn in range(600):
+        moving = turn if turn < 500 or turn > 590 else 0
+        values.append(
+            record("m", 1_750_000_000 + 60 * turn, 10.0 + turn % 5 + (40.0 if turn >= 500 else 0.0), {"id": "a"})
+        )
+        values.append(record("m", 1_750_000_000 + 60 * turn, 10.0 + moving % 5, {"id": "b"}))
+    return values
+
+
+def typed_pipeline() -> PartitionPipeline:
+    """Under a policy that is quick to tell new levels and standstills."""
+    policy = Policy("typed", level_shift=LevelShift(after_s=1_080.0), stuck=Stuck(runs=2.0, min_s=600.0, points=5))
+    return pipeline(policies=[policy])
 
 
 def silent_stream() -> list[bytes]:
@@ -165,9 +209,10 @@ class TestLaterColumns:
         assert subject.restore(snapshot, cluster="golden") == SILENT_AT
         undisturbed = silent_pipeline()
         undisturbed.process(batch_of(silent_stream()[:SILENT_AT]))
-        assert encode(*undisturbed.snapshot(offset=SILENT_AT, cluster="golden")) == encode(
-            snapshot.header, lambda: snapshot.columns
-        )
+        now = decode(encode(*undisturbed.snapshot(offset=SILENT_AT, cluster="golden"))).columns
+        assert set(now) - set(snapshot.columns) == set(LATEST)
+        for name, column in snapshot.columns.items():
+            assert now[name].tobytes() == column.tobytes(), name
         rest = batch_of(silent_stream()[SILENT_AT:], first_offset=SILENT_AT)
         events = [event.value for event in subject.process(rest).events]
         assert events == [event.value for event in undisturbed.process(rest).events]
@@ -191,6 +236,42 @@ class TestLaterColumns:
         rest = batch_of(silent_stream()[SILENT_AT:], first_offset=SILENT_AT)
         ends = [event.value for event in subject.process(rest).events if b'"state":"closed"' in event.value]
         assert [b'"end_reason":"silent"' in event for event in ends] == [True]
+
+
+class TestLatestColumns:
+    """Columns that the first two golden files do not have."""
+
+    def test_a_snapshot_with_them_loads_for_ever_in_the_middle_of_it_all(self) -> None:
+        snapshot = decode(GOLDEN_KINDS.read_bytes())
+        assert snapshot.header.open_episodes == 2
+        assert snapshot.columns["episodes.stuck"].sum() == 1
+        assert snapshot.columns["episodes.open"].sum() == 1
+        subject, undisturbed = typed_pipeline(), typed_pipeline()
+        assert subject.restore(snapshot, cluster="golden") == TYPED_AT
+        undisturbed.process(batch_of(typed_stream()[:TYPED_AT]))
+        assert encode(*undisturbed.snapshot(offset=TYPED_AT, cluster="golden")) == encode(
+            snapshot.header, lambda: snapshot.columns
+        )
+        rest = batch_of(typed_stream()[TYPED_AT:], first_offset=TYPED_AT)
+        events = [event.value for event in subject.process(rest).events]
+        assert events == [event.value for event in undisturbed.process(rest).events]
+        assert sum(b'"kind":"metric.level_shift"' in event for event in events) == 2
+        assert sum(b'"kind":"metric.stuck"' in event for event in events) == 1
+
+    @pytest.mark.parametrize("column", LATEST)
+    def test_a_misshapen_one_is_refused(self, column: str) -> None:
+        snapshot = decode(GOLDEN_KINDS.read_bytes())
+        wrong = snapshot.columns[column].astype(np.float32)
+        harmed = msgspec.structs.replace(snapshot, columns=snapshot.columns | {column: wrong})
+        with pytest.raises(SnapshotRefusedError):
+            typed_pipeline().restore(harmed, cluster="golden")
+
+    def test_without_them_an_open_episode_goes_on_and_no_standstill_is_known(self) -> None:
+        snapshot = decode(GOLDEN_KINDS.read_bytes())
+        columns = {name: values for name, values in snapshot.columns.items() if name not in LATEST}
+        subject = typed_pipeline()
+        subject.restore(msgspec.structs.replace(snapshot, columns=columns), cluster="golden")
+        assert subject.open_episodes == 1
 
 
 class TestRefusal:
