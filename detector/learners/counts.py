@@ -18,7 +18,7 @@ Beyond 300 digits D grows with the logarithm, so that nothing ties. State is flo
 
 Sources: Farrington et al. (1996), "A statistical algorithm for the early detection of outbreaks", Journal of the Royal
 Statistical Society A 159, for thresholds of overdispersed counts; Anscombe (1948), "The transformation of Poisson,
-binomial and negative-binomial data", Biometrika 35; constants: docs/decisions/0011-count-learner.md.
+binomial and negative-binomial data", Biometrika 35; constants: docs/decisions/0012-count-learner.md.
 """
 
 import math

@@ -89,7 +89,7 @@ STATE: Final = np.dtype(
         ("counts", np.uint8, (_HOURS,)),
         ("first_ms", np.int64),
         ("outside_ms", np.int64),  # when the run of samples outside began
-        ("outside", np.uint32),  # how many there are in it; 0: there is none
+        ("outside", np.uint32),  # how many there are in it, as far as counts; beyond GUARD_SAMPLES it is guarded
         ("calm", np.uint32),  # samples inside since the last of them
         ("hour", np.int64),  # since the epoch, of the last sample that was learnt
         ("hour_level", np.float64),  # slow level when that hour began
@@ -193,10 +193,10 @@ def _is_guarded(record: np.void, time_ms: int, outside: bool) -> bool:  # noqa: 
     if run == 0:
         record["outside_ms"] = time_ms
     record["calm"] = 0
-    run = min(run + 1, GUARD_SAMPLES + 1)
-    record["outside"] = run
     old_enough = time_ms - int(record["first_ms"]) >= GUARD_MS
-    return run > GUARD_SAMPLES and old_enough and time_ms - int(record["outside_ms"]) < GUARD_MS
+    run = min(run + 1, GUARD_SAMPLES + 1 if old_enough else GUARD_SAMPLES)
+    record["outside"] = run
+    return run > GUARD_SAMPLES and time_ms - int(record["outside_ms"]) < GUARD_MS
 
 
 @compiled

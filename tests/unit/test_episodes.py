@@ -263,7 +263,7 @@ class TestLaws:
         assert whole == parts
 
     def test_a_full_output_buffer_loses_nothing(self) -> None:
-        policy = Policy("p", open_points=3, open_window=5, update_interval_s=0.0)
+        policy = Policy("p", open_points=3, open_window=5, update_interval_s=0.0, level_shift=None)
         rows = minutes([3.0] * 500)
         assert len(feed(new_judge(policy, output_rows=6), rows)) == 498
 
