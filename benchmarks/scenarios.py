@@ -153,7 +153,7 @@ def stuck(*, quick: bool) -> Found:
     calm = opened(judged(constant))
     constant[DAY:] = 8.0
     step = opened(judged(constant))
-    rare = 5.0 + (np.arange(14 * DAY) // 700 % 2)[:, np.newaxis]
+    rare = np.where(np.arange(14 * DAY) // 700 % 2 == 0, 5.0, 6.0)[:, np.newaxis]
     rested = opened(judged(rare), "stuck")
     holds = len(lively) == 1 and minute_of(lively[0]) - DAY <= STUCK_MINUTES and not calm and not rested
     holds = holds and [it.kind for it in step][:1] == ["metric.spike"]

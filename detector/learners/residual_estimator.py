@@ -1,7 +1,7 @@
 """The compiled learners as river estimators: the same functions, the same bits, one series at a time."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 
@@ -33,7 +33,6 @@ class _CompiledDetector(base.SupervisedAnomalyDetector):
     """One record and the function that steps it."""
 
     _record: ClassVar[np.dtype[Any]]
-    _step: ClassVar[Callable[[np.void, int, float], residual.Step]]
 
     def __init__(self, interval_s: float = 60.0) -> None:
         self.interval_s = interval_s
@@ -43,7 +42,7 @@ class _CompiledDetector(base.SupervisedAnomalyDetector):
         """Learn the value ``y``, clipped to the band."""
         value = float(y)
         if math.isfinite(value):
-            self._step(self._state[0], self._time_ms(x), value)
+            self._stepped(self._state[0], self._time_ms(x), value)
 
     def score_one(self, x: Mapping[Any, Any] | None, y: base.typing.Target) -> float:
         """Score the value ``y`` from 0 to 100, with 50 at the edge of the band; NaN while warming up."""
@@ -54,12 +53,15 @@ class _CompiledDetector(base.SupervisedAnomalyDetector):
         value = float(y)
         if not math.isfinite(value):
             return Explanation(*(math.nan,) * 6)
-        return Explanation(*self._step(self._state.copy()[0], self._time_ms(x), value))
+        return Explanation(*self._stepped(self._state.copy()[0], self._time_ms(x), value))
 
     @property
     def samples_seen(self) -> int:
         """How many values were learnt."""
         return int(self._state["samples"][0])
+
+    def _stepped(self, record: np.void, time_ms: int, value: float) -> residual.Step:
+        raise NotImplementedError
 
     def _time_ms(self, x: Mapping[Any, Any] | None) -> int:
         time = None if x is None else x.get("time")
@@ -95,10 +97,12 @@ class ResidualDetector(_CompiledDetector):
     """
 
     _record = residual.STATE
-    _step = staticmethod(residual.step)
 
     def __init__(self, interval_s: float = 60.0) -> None:
         super().__init__(interval_s)
+
+    def _stepped(self, record: np.void, time_ms: int, value: float) -> residual.Step:
+        return residual.step(record, time_ms, value)
 
 
 class CountDetector(_CompiledDetector):
@@ -123,7 +127,9 @@ class CountDetector(_CompiledDetector):
     """
 
     _record = counts.STATE
-    _step = staticmethod(counts.step)
 
     def __init__(self, interval_s: float = 60.0) -> None:
         super().__init__(interval_s)
+
+    def _stepped(self, record: np.void, time_ms: int, value: float) -> residual.Step:
+        return counts.step(record, time_ms, value)
