@@ -31,6 +31,7 @@ from detector.learners.envelope_state import (
     STATE,
     WARM_UP_SAMPLES,
     WEEK,
+    expect,
     is_gap,
     learn,
     learn_profiles,
@@ -203,6 +204,13 @@ def _score_rows(
         upper[i] = result[5]
 
 
+@compiled
+def rebaseline(record: np.void, time_ms: int, level: float, offset_ms: int) -> None:
+    """Expect ``level`` at ``time_ms``; usual sizes, profiles and what was ever seen stay."""
+    hour = (int(time_ms) + int(offset_ms)) // _HOUR_MS
+    expect(record, min(max(float(level), -VALUE_MAX), VALUE_MAX), int(hour % HOURS))
+
+
 class UtcOffsets(NamedTuple):
     """What a time zone is ahead of UTC: ``offsets_ms[i + 1]`` from the epoch time ``changes_ms[i]`` on.
 
@@ -251,6 +259,12 @@ class EnvelopeLearner:
     def reset(self, slots: IntArray) -> None:
         """Forget: these slots are new series again."""
         self._state[slots] = np.zeros((), dtype=STATE)
+
+    def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
+        """Move all levels; usual sizes and profiles stay."""
+        assert len(slots) == len(times_ms) == len(levels)
+        for slot, time_ms, level in zip(slots.tolist(), times_ms.tolist(), levels.tolist(), strict=True):
+            rebaseline(self._state[slot], time_ms, level, self._zone.at(time_ms))
 
     def samples_seen(self, slot: int) -> int:
         """How many samples the slot's series has been given since it was new."""

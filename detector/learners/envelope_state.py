@@ -182,6 +182,22 @@ def move_base(record: np.void) -> None:
 
 
 @compiled
+def expect(record: np.void, level: float, day_bin: int) -> None:
+    """Let every level lie where ``level`` is expected; sizes and profiles stay, the way home is forgotten."""
+    shift = level - float(record["base"])
+    record["base"] = level
+    record["fast"] = 0.0
+    record["middle"] = 0.0
+    record["slow"] = -shrunk(record["day"], record["day_counts"], day_bin)
+    record["slowest"] = 0.0
+    record["previous"] = 0.0
+    record["away"] = 0
+    record["low"][0] = loaded(record["low"][0]) - shift
+    record["high"][0] = loaded(record["high"][0]) - shift
+    record["mid"][0] = loaded(record["mid"][0]) - shift
+
+
+@compiled
 def is_gap(record: np.void, time_ms: int, seen: int) -> bool:
     """Whether the sample comes after a gap; learns the usual interval."""
     if seen == 0:
