@@ -10,8 +10,8 @@ from typing import Final
 
 from detector.compiled import compiled
 
-EDGE_DIGITS: Final = 3.0
-"""Deviation 1.0 is a tail probability of 10^-3, one sample in 1,000 on either side at most."""
+EDGE_DIGITS: Final = 3.5
+"""Deviation 1.0 is a tail probability of 10^-3.5, one sample in 3,200 on either side at most."""
 EXACT_MAX: Final = 20.0
 EXACT_SPREAD_MAX: Final = 3.0
 """Exact sums up to this variance, in means: they stay short."""
