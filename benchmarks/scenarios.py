@@ -1,8 +1,9 @@
 """What must hold for an operator: seeded streams with a known answer, through learners and episodes.
 
 ``python -m benchmarks.scenarios [--quick]``. Each line is one promise with what was found; ends with 3 if one is
-broken. Values go straight into a partition's learners and its judge, driven as the pipeline drives them. The learner is ``counts`` for 1 and ``residual`` for the others; what the default
-one does not hold of 8 and 11 stands in docs/decisions/0013-typed-episodes.md.
+broken. Values go straight into a partition's learners and its judge, driven as the pipeline drives them. The learner
+is ``counts`` for 1 and ``residual`` for the others; what the default one does not hold of 8 and 11 stands in
+docs/decisions/0013-typed-episodes.md.
 """
 
 import argparse

@@ -97,7 +97,8 @@ def typed_stream() -> list[bytes]:
 
 def typed_pipeline() -> PartitionPipeline:
     """Under a policy that is quick to tell new levels and standstills."""
-    policy = Policy("typed", level_shift=LevelShift(after_s=1_080.0), stuck=Stuck(runs=2.0, min_s=600.0, points=5))
+    level_shift, stuck = LevelShift(after_s=1_080.0), Stuck(runs=2.0, min_s=600.0, points=5)
+    policy = Policy("typed", open_points=3, open_window=5, level_shift=level_shift, stuck=stuck)
     return pipeline(policies=[policy])
 
 
