@@ -8,7 +8,14 @@ import typer
 
 from detector.batches import TIMESTAMP_UNKNOWN, RecordBatch
 from detector.ports import TopicPartition
-from detector.settings import CompiledModel, NoDataSettings, PolicySettings, SeriesSettings, Settings
+from detector.settings import (
+    CompiledModel,
+    LevelShiftSettings,
+    NoDataSettings,
+    PolicySettings,
+    SeriesSettings,
+    Settings,
+)
 from detector.state import decode, encode
 from detector.wiring import COMPILED_LEARNERS, PipelineFactory
 
@@ -33,9 +40,11 @@ def warm_up(settings: Settings) -> dict[str, float]:
         began_s = time.perf_counter()
         models = {learner: CompiledModel({learner: {}})}
         no_data = NoDataSettings(intervals=1.0, min_s=0.0)
+        shift = LevelShiftSettings(after_s=60.0, points=2)
         policies = (
             PolicySettings(name="warm-up", model=learner, silence_close_s=60.0, no_data=no_data),
             PolicySettings(name="left open", match="left-open", model=learner, silence_close_s=0.0),
+            PolicySettings(name="new level", match="new-level", model=learner, level_shift=shift),
         )
         only = settings.model_copy(update={"models": models, "policies": policies, "series": series})
         factory, place = PipelineFactory(only, records="plain", keep_scores=True), TopicPartition("warm-up", 0)
@@ -47,12 +56,12 @@ def warm_up(settings: Settings) -> dict[str, float]:
 
 
 def _tiny_stream() -> RecordBatch:
-    """Two saw-teeth with a step at the end, which then fall silent, and a third series that goes on."""
+    """Three saw-teeth with a step at the end, which then fall silent, and a fourth series that goes on."""
     steps = [1000 if row >= WARM_UP_RECORDS - 10 else row % 7 for row in range(WARM_UP_RECORDS)]
     values = [
         b'{"name":"%b","time":%d,"value":%d}' % (name, 60 * row, value)
         for row, value in enumerate(steps)
-        for name in (b"warm-up", b"left-open")
+        for name in (b"warm-up", b"left-open", b"new-level")
     ]
     values += [b'{"name":"on","time":%d,"value":0}' % (60 * (WARM_UP_RECORDS + row)) for row in range(WARM_UP_SILENCE)]
     offsets = np.arange(len(values), dtype=np.int64)

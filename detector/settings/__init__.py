@@ -4,7 +4,15 @@ YAML files are merged in the order given, environment variables win over files, 
 by ``*_file`` keys. Every unknown key is a fault. Rooms never see these models: wiring turns them into plain values.
 """
 
-from detector.settings.detection import CompiledModel, NoDataSettings, OfPoints, PolicySettings, RiverModel, RiverStep
+from detector.settings.detection import (
+    CompiledModel,
+    LevelShiftSettings,
+    NoDataSettings,
+    OfPoints,
+    PolicySettings,
+    RiverModel,
+    RiverStep,
+)
 from detector.settings.effective import config_hash, effective, settings_schema
 from detector.settings.kafka import KafkaSettings
 from detector.settings.load import CONFIG_VARIABLE, SettingsFaultsError, load_settings
@@ -28,6 +36,7 @@ __all__ = [
     "DecoderSettings",
     "DeliverySettings",
     "KafkaSettings",
+    "LevelShiftSettings",
     "NoDataSettings",
     "OfPoints",
     "OutputSettings",

@@ -57,8 +57,8 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...]]]] = {
 """Case name -> (name in the registry, arguments of the factory)."""
 
 OUTLIER_CASES: Final = (
-    "counts",
     "envelope",
+    "counts",
     "residual",
     "river-gaussian",
     "river-absolute_deviation",
