@@ -302,15 +302,24 @@ def accept_level(
 
 @compiled
 def note_sample(
-    series: np.void, policy: np.void, time_ms: int, value: float, position: int, slot: int, outputs: NDArray[np.void]
+    series: np.void,
+    policy: np.void,
+    time_ms: int,
+    value: float,
+    position: int,
+    slot: int,
+    outputs: NDArray[np.void],
+    filled: int,
 ) -> int:
-    """Note one row, scored or not, and what it says without a score; returns how many transitions were written."""
-    filled = 0
-    if series["no_data"] != 0:
-        level = int(policy["no_data_level"])
-        emit_no_data(outputs[filled], series, level, CLOSED, RESUMED, position, slot, time_ms)
-        filled += 1
+    """Note one row, scored or not, and write what it says without a score to ``outputs`` from ``filled`` on.
+
+    Returns how many transitions are in ``outputs`` then.
+    """
     level = int(policy["stuck_level"])
+    if series["no_data"] != 0:
+        silence_level = int(policy["no_data_level"])
+        emit_no_data(outputs[filled], series, silence_level, CLOSED, RESUMED, position, slot, time_ms)
+        filled += 1
     if series["stuck"] != 0 and value != float(series["values"][(int(series["seen"]) - 1) % RECENT_VALUES]):
         emit_stuck(outputs[filled], series, level, CLOSED, RECOVERED, position, slot, time_ms)
         filled += 1
@@ -355,7 +364,7 @@ def judge_rows(
         policy = policies[series["policy"]]
         slot = int(slots[position])
         observed = float(values[position])
-        filled += note_sample(series, policy, time_ms, observed, position, slot, outputs[filled:])
+        filled = note_sample(series, policy, time_ms, observed, position, slot, outputs, filled)
         note_deadline(clock, series, policy)
         score = float(scores[position])
         if math.isnan(score):
