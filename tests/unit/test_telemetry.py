@@ -74,16 +74,6 @@ class Telemetry:
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
 @pytest.fixture
 def telemetry() -> Telemetry:
     return Telemetry()
