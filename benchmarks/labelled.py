@@ -1,10 +1,11 @@
 """Labelled series: how well the shipped default ranks them, and what its default policy opens, beside other detectors.
 
-``python -m benchmarks.labelled --data DIR``. DIR holds gzip CSV files of ``timestamp,value,label``, epoch seconds. Per
-series: average precision (AP) and the volume under the precision-recall surface (VUS-PR, buffers of 0 to 20 samples),
-averaged over the series with labels. Over all series at one threshold, the best: F1 of events, where an alarm (flagged
-samples no more than 10 apart) is right if it touches a labelled range widened by 5 samples; nothing is adjusted. The
-default policy is judged by the episodes that ``detector replay`` opens.
+``python -m benchmarks.labelled --data DIR [--peers] [--jobs N] [--rows N] [--plot FILE]``. DIR holds CSV files, plain
+or gzip, of ``timestamp,value,label``, epoch seconds. ``--peers`` adds the slow detectors; ``--rows`` ends every series
+early, ours as well, so that they finish. Per series: average precision (AP) and the volume under the precision-recall
+surface (VUS-PR, buffers of 0 to 20 samples), averaged over the series with labels. Over all series at one threshold,
+the best: F1 of events, where an alarm (flagged samples no more than 10 apart) is right if it touches a labelled range
+widened by 5 samples; nothing is adjusted. The default policy is judged by the episodes that ``detector replay`` opens.
 
 Source of VUS-PR: Paparrizos et al. (2022), "Volume Under the Surface", PVLDB 15(11).
 """
@@ -13,18 +14,22 @@ import argparse
 import gzip
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from river import anomaly, base
 
+from benchmarks.bars import draw
+from benchmarks.peers import chosen, scored
 from benchmarks.replayed import Episode, replayed
 from benchmarks.report_line import note, show
 from detector.batches import BoolArray, FloatArray, IntArray
 
+TITLE: Final = "Labelled series"
+OURS: Final = "detector, default"
+HELD_OURS: Final = "detector, peak-held"
 BUFFER_MAX: Final = 20
 BUFFER_STEP: Final = 5
 GAP_SAMPLES: Final = 10
@@ -57,10 +62,10 @@ class Labelled:
 
 
 def load(folder: Path) -> list[Labelled]:
-    """Read every ``*.csv.gz`` of ``folder``."""
+    """Read every ``*.csv`` and ``*.csv.gz`` of ``folder``."""
     found = []
-    for path in sorted(folder.glob("*.csv.gz")):
-        with gzip.open(path, "rt") as lines:
+    for path in sorted([*folder.glob("*.csv"), *folder.glob("*.csv.gz")]):
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
             table = np.genfromtxt(lines, delimiter=",", skip_header=1)
         rows = np.flatnonzero(np.isfinite(table[:, 1]))
         times_s, values, labels = table[rows].T[:3]
@@ -217,67 +222,68 @@ def held(scores: FloatArray) -> FloatArray:
     return kept
 
 
-def moving_z(values: FloatArray) -> FloatArray:
-    """Distance from an EW mean (half-life 100) in EW standard deviations."""
-    gain = 1.0 - 0.5 ** (1.0 / 100.0)
-    mean, variance = float(values[0]), 0.0
-    scores = np.zeros(len(values))
-    for row, value in enumerate(values.tolist()):
-        share = max(gain, 1.0 / (row + 1))
-        residual = value - mean
-        scores[row] = abs(residual) / math.sqrt(variance) if variance > 0.0 else 0.0
-        mean += residual * share
-        variance += (residual * residual - variance) * share
-    return scores
+def shortened(series: Sequence[Labelled], rows_max: int) -> list[Labelled]:
+    """The first ``rows_max`` rows of each; those that then hold one label at least and one row without."""
+    short = [
+        replace(
+            s,
+            rows=s.rows[:rows_max],
+            times_s=s.times_s[:rows_max],
+            values=s.values[:rows_max],
+            labels=s.labels[:rows_max],
+        )
+        for s in series
+    ]
+    return [s for s in short if s.labels[s.skipped :].any() and not s.labels.all()]
 
 
-def of_river(make: Callable[[], base.SupervisedAnomalyDetector], values: FloatArray) -> FloatArray:
-    """Raw scores of a supervised detector of river."""
-    model = make()
-    scores = np.zeros(len(values))
-    for row, value in enumerate(values.tolist()):
-        scores[row] = model.score_one({}, value)
-        model.learn_one({}, value)
-    return np.nan_to_num(scores)
-
-
-PEERS: Final[Mapping[str, Callable[[FloatArray], FloatArray]]] = {
-    "EWMA z": moving_z,
-    "river GaussianScorer": lambda values: of_river(anomaly.GaussianScorer, values),
-    "river StandardAbsoluteDeviation": lambda values: of_river(anomaly.StandardAbsoluteDeviation, values),
-}
+def measure(series: Sequence[Labelled], *, slow: bool, jobs: int, rows_max: int | None, plot: Path | None) -> None:
+    """Rank, judge and compare; prints the table and the JSON."""
+    note("replaying")
+    answers = replayed({s.name: s.path for s in series})
+    policy = judged(series, {name: answer.episodes for name, answer in answers.items()})
+    if rows_max is not None:
+        series = shortened(series, rows_max)
+    deviation = {s.name: answers[s.name].deviation[s.rows] for s in series}
+    results = {
+        OURS: ranked(series, deviation),
+        HELD_OURS: ranked(series, {name: held(scores) for name, scores in deviation.items()}),
+    }
+    values = {s.name: s.values for s in series}
+    for peer in chosen(slow=slow):
+        results[peer.name] = ranked(series, scored(peer, values, jobs))
+    columns = tuple(results[OURS])
+    rows = [[name, *(f"{found[column]:.3f}" for column in columns)] for name, found in results.items()]
+    shown = {name: {column: round(value, 4) for column, value in found.items()} for name, found in results.items()}
+    result = {
+        "benchmark": "labelled",
+        **shown.pop(OURS),
+        **{name: round(value, 4) for name, value in policy.items()},
+        "rows_max": rows_max,
+        "peak_held": shown.pop(HELD_OURS),
+        "peers": shown,
+    }
+    show(TITLE, ("detector", *columns), rows, result)
+    if plot is not None:
+        draw(plot, TITLE, results, columns[:3])
 
 
 def main() -> int:
     """Run the benchmark; 2 for a folder without labelled series."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True, help="folder of *.csv.gz with timestamp,value,label")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of *.csv or *.csv.gz with timestamp,value,label"
+    )
+    parser.add_argument("--peers", action="store_true", help="slow detectors, too: hours")
+    parser.add_argument("--jobs", type=int, default=1, help="processes for the other detectors")
+    parser.add_argument("--rows", type=int, help="rank the first rows of each series only")
+    parser.add_argument("--plot", type=Path, help="picture of the table (PNG or SVG)")
     arguments = parser.parse_args()
     series = load(arguments.data)
     if not series:
-        note(f"{arguments.data}: no *.csv.gz in it")
+        note(f"{arguments.data}: no *.csv or *.csv.gz in it")
         return 2
-    note("replaying")
-    answers = replayed({s.name: s.path for s in series})
-    deviation = {s.name: answers[s.name].deviation[s.rows] for s in series}
-    policy = judged(series, {name: answer.episodes for name, answer in answers.items()})
-    results = {
-        "detector, default": ranked(series, deviation),
-        "detector, peak-held": ranked(series, {name: held(scores) for name, scores in deviation.items()}),
-    }
-    for name, scorer in PEERS.items():
-        note(name)
-        results[name] = ranked(series, {s.name: scorer(s.values) for s in series})
-    columns = tuple(results["detector, default"])
-    rows = [[name, *(f"{found[column]:.3f}" for column in columns)] for name, found in results.items()]
-    result = {
-        "benchmark": "labelled",
-        **{name: round(value, 4) for name, value in results["detector, default"].items()},
-        **{name: round(value, 4) for name, value in policy.items()},
-        "peak_held": {name: round(value, 4) for name, value in results["detector, peak-held"].items()},
-        "peers": {name: {c: round(v, 4) for c, v in results[name].items()} for name in PEERS},
-    }
-    show("Labelled series", ("detector", *columns), rows, result)
+    measure(series, slow=arguments.peers, jobs=arguments.jobs, rows_max=arguments.rows, plot=arguments.plot)
     return 0
 
 
