@@ -164,6 +164,7 @@ class TestRow3StandingStillPastTheSession:
         same(stage, settings)
 
 
+@pytest.mark.chaos
 class TestRow4StandingStillWithOffsetsSent:
     def test_the_rival_waits_until_they_are_decided(self, kafka: Broker, tmp_path: Path) -> None:
         stage = Stage(kafka.bootstrap_servers, tmp_path)
@@ -307,6 +308,7 @@ class TestRow7RollingRestart:
 
 
 class TestRow11DuringRestore:
+    @pytest.mark.chaos
     def test_a_restore_that_stood_still_past_the_session_is_given_up(self, kafka: Broker, tmp_path: Path) -> None:
         stage = Stage(kafka.bootstrap_servers, tmp_path)
         settings = stage.settings(**KEEPING)

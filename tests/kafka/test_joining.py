@@ -57,6 +57,7 @@ def member(bootstrap_servers: str, topic: str, join_timeout_s: float) -> KafkaSo
     return KafkaSource(connection, ConsumerGroup("group", [topic], protocol="consumer", join_timeout_s=join_timeout_s))
 
 
+@pytest.mark.chaos
 def test_silence_ends_with_the_setting_that_helps(old_broker: OldBroker) -> None:
     source = member(old_broker.bootstrap_servers, "in", 2.0)
     with pytest.raises(SourceFailedError, match=r"brokers answer.*set kafka\.group_protocol: classic") as caught:

@@ -16,7 +16,9 @@ COUNT: Final = 1_000
 FETCH_ENDS_S: Final = 2.0
 """Longer than a broker holds back an empty answer (``fetch.wait.max.ms``, 500)."""
 
-every_keeping = pytest.mark.parametrize("keeps", [False, True], ids=["forgetting", "keeping"])
+every_keeping = pytest.mark.parametrize(
+    "keeps", [False, pytest.param(True, marks=pytest.mark.chaos)], ids=["forgetting", "keeping"]
+)
 
 
 def worked(folder: Path, kafka: Broker, *, protocol: str = "classic", keeps: bool = True) -> tuple[Stage, Path, Path]:
@@ -58,7 +60,9 @@ def goes_on(stage: Stage, settings: Path, lost: int) -> None:
         assert not worker.log("state_lost")
 
 
-@pytest.mark.parametrize(("protocol", "keeps"), [("classic", True), ("consumer", False)])
+@pytest.mark.parametrize(
+    ("protocol", "keeps"), [pytest.param("classic", True, marks=pytest.mark.chaos), ("consumer", False)]
+)
 def test_retention_past_the_committed_offset(kafka: Broker, tmp_path: Path, protocol: str, keeps: bool) -> None:  # noqa: FBT001  # a parameter of the test
     stage, strict, lenient = worked(tmp_path, kafka, protocol=protocol, keeps=keeps)
     stage.write(metrics(2, COUNT))
@@ -94,6 +98,7 @@ def test_retention_between_the_snapshot_and_the_committed_offset(kafka: Broker, 
     goes_on(stage, lenient, 0)
 
 
+@pytest.mark.chaos
 def test_a_snapshot_at_the_committed_offset_needs_nothing_before_it(kafka: Broker, tmp_path: Path) -> None:
     stage, strict, _ = worked(tmp_path, kafka)
     stage.expire(COUNT)
@@ -104,6 +109,7 @@ def test_a_snapshot_at_the_committed_offset_needs_nothing_before_it(kafka: Broke
         assert worker.stopped() == 0
 
 
+@pytest.mark.chaos
 def test_offsets_that_have_expired_are_no_first_start(kafka: Broker, tmp_path: Path) -> None:
     stage, strict, lenient = worked(tmp_path, kafka)
     stage.forget_group()
@@ -111,7 +117,9 @@ def test_offsets_that_have_expired_are_no_first_start(kafka: Broker, tmp_path: P
     goes_on(stage, lenient, 0)
 
 
-@pytest.mark.parametrize(("protocol", "policy"), [("classic", "cold_start"), ("consumer", "fail")])
+@pytest.mark.parametrize(
+    ("protocol", "policy"), [pytest.param("classic", "cold_start", marks=pytest.mark.chaos), ("consumer", "fail")]
+)
 def test_retention_overtakes_a_worker_that_runs(kafka: Broker, tmp_path: Path, protocol: str, policy: str) -> None:
     stage = Stage(kafka.bootstrap_servers, tmp_path, partitions=1)
     stage.write(metrics(5, COUNT))
@@ -132,6 +140,7 @@ def test_retention_overtakes_a_worker_that_runs(kafka: Broker, tmp_path: Path, p
         assert worker.stopped() == 0
 
 
+@pytest.mark.chaos
 def test_the_setting_for_first_starts_is_for_first_starts(kafka: Broker, tmp_path: Path) -> None:
     stage = Stage(kafka.bootstrap_servers, tmp_path, partitions=1)
     stage.write(metrics(7, COUNT))

@@ -133,6 +133,7 @@ def test_saved_reset_and_brought_back_the_stream_says_what_a_calm_run_says(kafka
     assert said(stage) == calm_events(stage)
 
 
+@pytest.mark.chaos
 def test_forgetting_everything_says_the_same_again(kafka: Broker, tmp_path: Path) -> None:
     desk = Desk(kafka, tmp_path, partitions=1)
     desk.feed(0)
@@ -193,6 +194,7 @@ def test_other_settings_are_marked_and_files_of_others_refused(kafka: Broker, tm
     )
 
 
+@pytest.mark.chaos
 def test_a_mirrored_cluster_takes_states_over_when_told(kafka: Broker, tmp_path: Path) -> None:
     desk = Desk(kafka, tmp_path, partitions=1)
     desk.feed(0)

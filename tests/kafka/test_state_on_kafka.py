@@ -17,7 +17,6 @@ pytestmark = pytest.mark.kafka
 
 PARTITIONS: Final = 2
 SERIES: Final = 4
-KILLS: Final = 10
 MINUTES: Final = 6_000
 INCIDENT_EVERY: Final = 250
 KEEPING: Final[dict[str, dict[str, object]]] = {
@@ -62,7 +61,8 @@ def replays(worker: WorkerRun) -> list[tuple[int, int]]:
     return [(line["offset"], line["replay_until"]) for line in worker.log("partition_restored")]
 
 
-def test_killed_again_and_again_it_says_what_a_calm_run_says(kafka: Broker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [3, pytest.param(10, marks=pytest.mark.chaos)])
+def test_killed_again_and_again_it_says_what_a_calm_run_says(kafka: Broker, tmp_path: Path, wanted: int) -> None:
     stage = Stage(kafka.bootstrap_servers, tmp_path, partitions=PARTITIONS)
     settings = stage.settings(**KEEPING)
     chance = random.Random(1)
@@ -73,16 +73,16 @@ def test_killed_again_and_again_it_says_what_a_calm_run_says(kafka: Broker, tmp_
         """A little every moment and a share of the stream per life, so that every life has something to do."""
         size, start = 60, 0
         while start < len(streams[0]):
-            if start * (KILLS + 1) < (kills + 1) * len(streams[0]):
+            if start * (wanted + 1) < (kills + 1) * len(streams[0]):
                 for partition, values in enumerate(streams):
                     stage.write(values[start : start + size], partition=partition)
                 start += size
-            time.sleep(0.1 if kills < KILLS else 0)
+            time.sleep(0.1 if kills < wanted else 0)
 
     feeder = Thread(target=feed, daemon=True)
     feeder.start()
     restored: list[tuple[int, int]] = []
-    for _ in range(KILLS):
+    for _ in range(wanted):
         with WorkerRun(settings) as worker:
             worker.until_logged("partitions_assigned")
             time.sleep(chance.uniform(0.0, 2.5))
@@ -96,7 +96,7 @@ def test_killed_again_and_again_it_says_what_a_calm_run_says(kafka: Broker, tmp_
         assert worker.stopped() == 0
         restored += replays(worker)
         assert not worker.log("state_lost")
-    assert len([start for start, _ in restored if start > 0]) >= KILLS / 2, "snapshots were used"
+    assert len([start for start, _ in restored if start > 0]) >= wanted / 2, "snapshots were used"
     assert any(start < until for start, until in restored), "something was replayed"
     calm = calm_events(stage)
     assert len(calm) >= 2 * PARTITIONS * (MINUTES // INCIDENT_EVERY)

@@ -118,8 +118,14 @@ class TestOneWorker:
             assert "Unknown topic or partition" in worker.output()
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+every_protocol = pytest.mark.parametrize("protocol", ["classic", "consumer"])
+classic_first = pytest.mark.parametrize("protocol", ["classic", pytest.param("consumer", marks=pytest.mark.chaos)])
+consumer_first = pytest.mark.parametrize("protocol", ["consumer", pytest.param("classic", marks=pytest.mark.chaos)])
+"""Where one of the two takes ten seconds, the other waits for `make chaos`."""
+
+
 class TestGroup:
+    @every_protocol
     def test_a_second_worker_shares_and_a_leaver_hands_over(self, kafka: Broker, tmp_path: Path, protocol: str) -> None:
         stage = Stage(kafka.bootstrap_servers, tmp_path)
         settings = stage.settings(kafka={"group_protocol": protocol})
@@ -139,6 +145,7 @@ class TestGroup:
         assert stage.committed() == [5_000, 5_000]
         assert stage.dead_places() == poisoned(stage, 5_000)
 
+    @consumer_first
     def test_a_killed_worker_loses_nothing(self, kafka: Broker, tmp_path: Path, protocol: str) -> None:
         stage = Stage(kafka.bootstrap_servers, tmp_path)
         settings = stage.settings(
@@ -154,6 +161,7 @@ class TestGroup:
             assert second.stopped() == 0
         assert stage.dead_places() == poisoned(stage, 20_000)
 
+    @classic_first
     def test_a_worker_that_was_away_too_long_drops_what_it_had_and_joins_again(
         self, kafka: Broker, tmp_path: Path, protocol: str
     ) -> None:
@@ -179,6 +187,7 @@ class TestGroup:
                 assert second.stopped() == 0
         assert stage.dead_places() == poisoned(stage, 5_000)
 
+    @consumer_first
     def test_a_spare_worker_is_ready_and_takes_over(self, kafka: Broker, tmp_path: Path, protocol: str) -> None:
         stage = Stage(kafka.bootstrap_servers, tmp_path, partitions=1)
         settings = stage.settings(kafka={"group_protocol": protocol})
@@ -214,6 +223,7 @@ class TestOutage:
             assert worker.stopped() == 0
         assert stage.dead_places() == {place for place in poisoned(stage, 4_000) if place[0] == 0}
 
+    @pytest.mark.chaos
     def test_a_worker_that_starts_before_its_brokers_waits(self, tmp_path: Path) -> None:
         settings = tmp_path / "settings.yaml"
         settings.write_text(
