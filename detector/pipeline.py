@@ -306,7 +306,8 @@ class PartitionPipeline:
     def _encode(self, passage: "_Passage", transitions: Sequence[Transition]) -> None:
         counts = passage.counts
         for transition in transitions:
-            model = ModelFacts(*self._bank.scorer_of(transition.slot), self._config_hash)
+            scorer = self._bank.scorer_of(transition.slot, transition.samples_seen)
+            model = ModelFacts(*scorer, self._config_hash)
             source = Provenance(
                 self._topic,
                 self._partition,

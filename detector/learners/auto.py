@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
 from detector.columns import Columns, PartialCopy, put_fields, taken, under
+from detector.compiled import compiled
 from detector.errors import SnapshotRefusedError
 from detector.learners.auto_hints import HINTS, NO_HINT
 from detector.learners.auto_waiting import (
@@ -27,6 +28,7 @@ from detector.learners.auto_waiting import (
     WAITING,
     Waiting,
     WaitingCopy,
+    is_count,
 )
 from detector.learners.counts import CountLearner
 from detector.learners.envelope import UTC_OFFSETS, EnvelopeLearner, UtcOffsets
@@ -45,6 +47,26 @@ _HANDED_OVER: Final = 1_024
 """Series whose kept samples are learnt at once: 2.5 MB of columns."""
 
 
+@compiled
+def _survey(chosen: NDArray[np.uint8], owner_of: NDArray[np.uint8], slots: IntArray, owners: NDArray[np.uint8]) -> int:
+    """Fill in who has each sample's slot; returns the least of them, which is ``WAITING`` where some have nobody."""
+    least = _DONE
+    for i in range(len(slots)):
+        owner = int(owner_of[chosen[slots[i]]])
+        owners[i] = owner
+        least = min(least, owner)
+    return least
+
+
+@compiled
+def _holds_no_count(owners: NDArray[np.uint8], values: FloatArray) -> bool:
+    """Whether a series of counts has a value that is none."""
+    for i in range(len(owners)):  # noqa: SIM110 - a kernel
+        if owners[i] == COUNTS and not is_count(float(values[i])):
+            return True
+    return False
+
+
 class Scorer(NamedTuple):
     """What scores a series: name and version of the learner, and why that one.
 
@@ -57,7 +79,7 @@ class Scorer(NamedTuple):
 
 
 class AutoLearner:
-    """Counts or envelope, by what each series shows; 10 bytes a series beside those of the learner it has.
+    """Counts or envelope, by what each series shows; 18 bytes a series beside those of the learner it has.
 
     ``timezone`` is the one of the envelope learner's profiles.
     """
@@ -72,6 +94,7 @@ class AutoLearner:
         self._chosen = np.zeros(0, dtype=np.uint8)
         self._hints = np.zeros(0, dtype=np.uint8)
         self._rows = np.zeros(0, dtype=np.int64)
+        self._left_at = np.zeros(0, dtype=np.int64)  # which sample was no count, from 1 on; 0: none
 
     def reserve(self, capacity: int) -> None:
         """Make room for the slots 0 to ``capacity`` - 1, keeping what was learnt."""
@@ -80,6 +103,7 @@ class AutoLearner:
             self._chosen = np.concatenate((self._chosen, np.full(more, WAITING, dtype=np.uint8)))
             self._hints = np.concatenate((self._hints, np.full(more, NO_HINT, dtype=np.uint8)))
             self._rows = np.concatenate((self._rows, np.full(more, _NO_ROW, dtype=np.int64)))
+            self._left_at = np.concatenate((self._left_at, np.zeros(more, dtype=np.int64)))
 
     def hint(self, slot: int, hint: int) -> None:
         """Note what :func:`detector.learners.auto_hints.hint_of` the identity of a new series says."""
@@ -90,12 +114,13 @@ class AutoLearner:
         """Score, then learn, in row order. Never meets an exception, so the answer is always 0."""
         assert len(slots) == len(times_ms) == len(values) == len(out)
         assert len(slots) == 0 or 0 <= int(slots.min()) <= int(slots.max()) < len(self._chosen)
-        owners = _OWNERS[self._chosen[slots]]
-        if (owners == WAITING).any():
+        owners = np.empty(len(slots), dtype=np.uint8)
+        if _survey(self._chosen, _OWNERS, slots, owners) == WAITING:
             self._collect(owners, slots, times_ms, values, out)
-        leaving = self._find_not_counts(owners, slots, values) if (owners == COUNTS).any() else slots[:0]
+        leaving = self._find_not_counts(owners, slots, values)
         self._score_part(COUNTS, owners, slots, times_ms, values, out)
         if len(leaving):
+            self._left_at[leaving] = [self.samples_seen(slot) + 1 for slot in leaving.tolist()]
             self._give_up(leaving)
             self._chosen[leaving] = NOT_WHOLE
             self._rows[leaving] = self._parts[ENVELOPE].take_many(len(leaving))
@@ -166,10 +191,10 @@ class AutoLearner:
 
     def _find_not_counts(self, owners: NDArray[np.uint8], slots: IntArray, values: FloatArray) -> IntArray:
         """Slots of counts with a value that is none; ``owners`` of their samples from that one on become ``_LATER``."""
+        if not _holds_no_count(owners, values):
+            return slots[:0]
         counted = owners == COUNTS
         wrong = np.flatnonzero(counted & ((values < 0.0) | (values != np.floor(values))))
-        if not len(wrong):
-            return slots[:0]
         leaving, firsts = np.unique(slots[wrong], return_index=True)
         places = np.minimum(np.searchsorted(leaving, slots), len(leaving) - 1)
         after = np.arange(len(slots)) >= wrong[firsts][places]
@@ -193,6 +218,7 @@ class AutoLearner:
         self._give_up(slots)
         self._chosen[slots] = WAITING
         self._hints[slots] = NO_HINT
+        self._left_at[slots] = 0
 
     def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
         """Tell those that have the slots; a series without a learner has no level to move."""
@@ -203,22 +229,29 @@ class AutoLearner:
             if own.any():
                 part.learner.rebaseline(self._rows[slots[own]], times_ms[own], levels[own])
 
-    def scorer_of(self, slot: int) -> Scorer:
-        """Who scores the slot's series, and why; this learner itself as long as it waits."""
+    def scorer_of(self, slot: int, samples: int) -> Scorer:
+        """Who scored the sample with this number of the slot's series, from 1 on, and why; this learner while it waits.
+
+        A batch is scored as a whole, so that more may have been chosen since than that sample had seen.
+        """
         chosen = int(self._chosen[slot])
+        if samples < int(self._left_at[slot]):
+            chosen = LOW_COUNTS
+        if samples < SAMPLES:
+            chosen = WAITING
         learner = self if chosen == WAITING else self._parts[int(_OWNERS[chosen])].learner
         return Scorer(learner.name, learner.version, CHOICES[chosen])
 
     def samples_seen(self, slot: int) -> int:
-        """How many samples the slot's series has been given since it was new, or since it was found to be no count."""
+        """How many samples the slot's series has been given since it was new."""
         row, owner = int(self._rows[slot]), int(_OWNERS[self._chosen[slot]])
         if owner != WAITING:
-            return self._parts[owner].learner.samples_seen(row)
+            return self._parts[owner].learner.samples_seen(row) + max(int(self._left_at[slot]) - 1, 0)
         return 0 if row == _NO_ROW else int(self._waiting.records["samples"][row])
 
     def state_bytes(self) -> int:
         """Bytes of both learners, of the samples kept and of who has which slot, reserved rows included."""
-        routing = self._chosen.nbytes + self._hints.nbytes + self._rows.nbytes
+        routing = self._chosen.nbytes + self._hints.nbytes + self._rows.nbytes + self._left_at.nbytes
         return sum(part.learner.state_bytes() for part in self._parts.values()) + self._waiting.nbytes() + routing
 
     def begin_copy(self, slots: IntArray) -> PartialCopy:
@@ -227,7 +260,12 @@ class AutoLearner:
         owners = _OWNERS[chosen]
         parts = [part.learner.begin_copy(rows[owners == owner]) for owner, part in self._parts.items()]
         waiting = WaitingCopy(self._waiting, slots[owners == WAITING], lambda: self._rows)
-        return _AutoCopy(chosen, self._hints[slots], PartsCopy(owners, (waiting, *parts)))
+        routing: dict[str, NDArray[Any]] = {
+            "chosen": chosen,
+            "hint": self._hints[slots],
+            "left_at": self._left_at[slots],
+        }
+        return _AutoCopy(routing, PartsCopy(owners, (waiting, *parts)))
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
         """Take the state of a copy; that of an envelope learner, which ``auto`` once stood for, stays with it."""
@@ -241,6 +279,7 @@ class AutoLearner:
             raise SnapshotRefusedError("the snapshot holds a choice of learner that this version does not know")
         self._chosen[slots] = chosen
         self._hints[slots] = hints
+        self._left_at[slots] = taken(columns, "left_at", np.dtype(np.int64), slots.shape)
         owners = _OWNERS[chosen]
         for owner in self._parts:
             self._restore_part(owner, slots[owners == owner], under(str(owner), columns))
@@ -265,11 +304,10 @@ class AutoLearner:
 
 
 class _AutoCopy:
-    """Choices and hints, copied at once, and the parts' own copies."""
+    """What was chosen for whom, copied at once, and the parts' own copies."""
 
-    def __init__(self, chosen: NDArray[np.uint8], hints: NDArray[np.uint8], parts: PartsCopy) -> None:
-        self._chosen = chosen
-        self._hints = hints
+    def __init__(self, routing: Columns, parts: PartsCopy) -> None:
+        self._routing = routing
         self._parts = parts
 
     def take(self, positions: NDArray[Any]) -> None:
@@ -277,5 +315,5 @@ class _AutoCopy:
         self._parts.take(positions)
 
     def columns(self) -> Columns:
-        """``chosen``, ``hint``, and the columns of part k under ``k.``."""
-        return {"chosen": self._chosen, "hint": self._hints, **self._parts.columns()}
+        """The routing, and the columns of part k under ``k.``."""
+        return {**self._routing, **self._parts.columns()}

@@ -19,6 +19,7 @@ from detector.batches import BoolArray, FloatArray, IntArray
 from detector.columns import Columns, fields_of, grown
 from detector.compiled import compiled
 from detector.learners.auto_hints import NOT_COUNTS
+from detector.learners.count_tails import WHOLE_MIN
 from detector.learners.counts import WARM_UP_SAMPLES as COUNTS_WARM_UP
 from detector.learners.envelope_state import WARM_UP_SAMPLES as ENVELOPE_WARM_UP
 
@@ -48,6 +49,12 @@ RECORD: Final = np.dtype(
 
 
 @compiled
+def is_count(value: float) -> bool:
+    """Whether a finite value is whole and not negative."""
+    return value >= WHOLE_MIN or (value >= 0.0 and value == float(math.floor(value)))
+
+
+@compiled
 def choice(values: FloatArray, hint: int) -> int:
     """What the first values, float64[n] with n > 1, and the hint say: ``LOW_COUNTS``, ``BY_HINT`` or ``DEFAULT``."""
     if hint == NOT_COUNTS:
@@ -58,7 +65,7 @@ def choice(values: FloatArray, hint: int) -> int:
     count = len(values)
     for i in range(count):
         value = float(values[i])
-        if value < 0.0 or value != math.floor(value):
+        if not is_count(value):
             return DEFAULT
         total += value
         if i > 0:

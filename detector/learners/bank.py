@@ -89,11 +89,11 @@ class LearnerBank:
         assert owner != _CLOSED
         return self._parts[owner].learner
 
-    def scorer_of(self, slot: int) -> Scorer:
-        """What scores an open slot, and why: for a learner that chooses, the one that it has chosen."""
+    def scorer_of(self, slot: int, samples: int) -> Scorer:
+        """What scored the sample with this number, from 1 on, of the series at an open slot, and why that."""
         learner = self.learner_of(slot)
         if isinstance(learner, AutoLearner):
-            return learner.scorer_of(int(self._rows[slot]))
+            return learner.scorer_of(int(self._rows[slot]), samples)
         return Scorer(learner.name, learner.version, "policy")
 
     def state_bytes(self) -> int:

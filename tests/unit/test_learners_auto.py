@@ -51,8 +51,8 @@ def alone(learner: Learner, values: FloatArray, start: int = 0) -> ScoreColumns:
 
 
 def of(learner: AutoLearner, slot: int = 0) -> tuple[str, str]:
-    """Name of what scores a slot, and why."""
-    scorer = learner.scorer_of(slot)
+    """Name of what scored the last sample of a slot, and why."""
+    scorer = learner.scorer_of(slot, learner.samples_seen(slot))
     return scorer.name, scorer.chosen
 
 
@@ -202,7 +202,10 @@ class TestAValueThatNoCountCanHave:
         assert bits(out, slice(100)) == bits(alone(CountLearner(), values[:100]))
         assert bits(out, slice(100, None)) == bits(alone(EnvelopeLearner(), values[100:], start=100))
         assert of(learner) == ("envelope", "not_whole")
-        assert learner.samples_seen(0) == SIZE - 100
+        assert learner.samples_seen(0) == SIZE
+        before, after = learner.scorer_of(0, 100), learner.scorer_of(0, 101)
+        assert (before.name, before.chosen, after.name) == ("counts", "low_counts", "envelope")
+        assert learner.scorer_of(0, SAMPLES - 1).chosen == "warm_up"
 
     def test_in_one_batch_with_others(self) -> None:
         """Whatever stands before it, in the same batch, and whoever else leaves."""
@@ -241,7 +244,7 @@ class TestMemory:
         moments = np.repeat(times(SAMPLES), count)
         learner.score(slots, moments, gauge(len(slots)), ScoreColumns.empty(len(slots)))
         assert of(learner, count - 1) == ("envelope", "default")
-        assert learner.state_bytes() - bare.state_bytes() <= 11 * count + 64 * (SAMPLES * 16 + 16)
+        assert learner.state_bytes() - bare.state_bytes() <= 19 * count + 64 * (SAMPLES * 16 + 16)
 
     def test_room_for_waiting_series_goes_with_them(self) -> None:
         count = 1_000
@@ -313,7 +316,7 @@ class TestSnapshots:
         copy.take(np.arange(3))
         learner = auto()
         learner.restore(np.arange(3), copy.columns())
-        assert {of(learner, slot) for slot in range(3)} == {("envelope", "default")}
+        assert {learner.scorer_of(slot, SAMPLES) for slot in range(3)} == {("envelope", 1, "default")}
         assert bits(fed(learner, gauge(50), 2, start=100)) == bits(fed(before, gauge(50), 2, start=100))
         assert bits(fed(learner, gauge(50), 1, start=10)) == bits(fed(before, gauge(50), 1, start=10))
 
@@ -324,7 +327,7 @@ class TestSnapshots:
         copy = old.begin_copy(np.array([4]))
         copy.take(np.array([0]))
         new.restore(np.array([4]), copy.columns())
-        assert new.scorer_of(4) == ("envelope", 1, "default")
+        assert new.scorer_of(4, 50) == ("envelope", 1, "default")
         assert new.samples_seen(4) == 50
 
     @pytest.mark.parametrize(
@@ -338,7 +341,7 @@ class TestSnapshots:
         with pytest.raises(SnapshotRefusedError):
             auto().restore(np.arange(6), columns)
 
-    @pytest.mark.parametrize("column", ["chosen", "hint", "0.values", "1.samples", "2.known"])
+    @pytest.mark.parametrize("column", ["chosen", "hint", "left_at", "0.values", "1.samples", "2.known"])
     def test_one_with_a_misshapen_column_is_refused(self, column: str) -> None:
         copy = self.taught().begin_copy(np.arange(6))
         copy.take(np.arange(6))
@@ -356,7 +359,7 @@ class TestInABank:
         bank.open(2, 0, NOT_COUNTS)
         for slot in range(3):
             bank.score(np.full(100, slot), times(100), poisson(1.0, 100), ScoreColumns.empty(100))
-        assert [bank.scorer_of(slot).chosen for slot in range(3)] == ["unit", "low_counts", "policy"]
+        assert [bank.scorer_of(slot, 100).chosen for slot in range(3)] == ["unit", "low_counts", "policy"]
 
     def test_a_slot_that_is_opened_again_has_the_hint_of_its_new_series(self) -> None:
         bank = LearnerBank([AutoLearner()])
@@ -365,7 +368,7 @@ class TestInABank:
         bank.release(np.array([0]))
         bank.open(0, 0)
         bank.score(np.zeros(50, np.int64), times(50), poisson(1.0, 50), ScoreColumns.empty(50))
-        assert bank.scorer_of(0) == ("counts", 2, "low_counts")
+        assert bank.scorer_of(0, 50) == ("counts", 2, "low_counts")
 
     def test_a_new_level_of_a_waiting_series_is_nothing(self) -> None:
         learner = auto()
