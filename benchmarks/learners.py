@@ -24,6 +24,9 @@ from rich.table import Table
 from benchmarks.report_line import show
 from detector.batches import FloatArray, IntArray, ScoreColumns
 from detector.learners import (
+    AutoLearner,
+    CountDetector,
+    CountLearner,
     EnvelopeDetector,
     EnvelopeLearner,
     Learner,
@@ -32,6 +35,7 @@ from detector.learners import (
     RiverLearner,
     RiverSpec,
 )
+from detector.learners.counts import STATE as COUNTS_STATE
 from detector.learners.envelope_state import STATE as ENVELOPE_STATE
 from detector.learners.residual import STATE
 from detector.learners.river_spec import build_detector
@@ -123,8 +127,16 @@ def compiled_rows(counts: Sequence[int], samples: int, tick: Callable[[str], Non
     """The compiled learners at several numbers of series."""
     compiled: tuple[tuple[str, Callable[[], Learner], Callable[[], Any], int], ...] = (
         ("envelope", EnvelopeLearner, EnvelopeDetector, ENVELOPE_STATE.itemsize),
+        ("counts", CountLearner, CountDetector, COUNTS_STATE.itemsize),
         ("residual", ResidualLearner, ResidualDetector, STATE.itemsize),
     )
+    timed(AutoLearner(), 1, 100)
+    for count in counts:
+        tick(f"auto, {count:,} series")
+        learner = AutoLearner()
+        timed(learner, count, 2 * WARM * count)  # every series has its learner then, and that its own samples
+        microseconds = timed(learner, count, max(samples, count * 3))
+        yield Speed("auto", count, microseconds, learner.state_bytes() // count)
     for name, make, estimator, size in compiled:
         timed(make(), 1, 100)
         for count in counts:

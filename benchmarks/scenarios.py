@@ -122,19 +122,20 @@ def on_noise(values: FloatArray, days: int) -> Found:
 
 def low_counts(*, quick: bool) -> Found:
     """1: Poisson counts of mean 0.2 to 5, a sample each minute: at most one opened episode per 1,000 series and day."""
-    series, days = (200, 3) if quick else (1_000, 14)
+    series, days = (200, 7) if quick else (1_000, 14)
     rng = np.random.default_rng(1)
     means = np.exp(rng.uniform(np.log(0.2), np.log(5.0), series))
     return on_noise(rng.poisson(means, (days * DAY, series)).astype(np.float64), days)
 
 
 def seasonal_counts(*, quick: bool) -> Found:
-    """1: the same with a daily curve, four times as many by day as by night."""
-    series, days = (100, 3) if quick else (500, 14)
+    """1: the same with a daily curve from a fifth of the mean to 1.8 times, its top at any time of the day."""
+    series, days = (200, 7) if quick else (1_000, 14)
     rng = np.random.default_rng(4)
-    means = np.exp(rng.uniform(np.log(0.5), np.log(5.0), series))
-    curve = 1.0 + 0.6 * np.sin(np.arange(days * DAY) * (2.0 * np.pi / DAY))
-    return on_noise(rng.poisson(curve[:, np.newaxis] * means).astype(np.float64), days)
+    means = np.exp(rng.uniform(np.log(0.2), np.log(5.0), series))
+    phases = np.arange(days * DAY)[:, np.newaxis] / DAY + rng.random(series)
+    curve = 1.0 + 0.8 * np.sin(2.0 * np.pi * phases)
+    return on_noise(rng.poisson(curve * means).astype(np.float64), days)
 
 
 def count_surge(*, quick: bool) -> Found:

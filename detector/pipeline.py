@@ -32,7 +32,7 @@ from detector.columns import Deferred, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
-from detector.learners import LearnerBank
+from detector.learners import LearnerBank, hint_of
 from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify
 from detector.state import Snapshot, SnapshotHeader, StateCopy, check_origin
 
@@ -216,7 +216,7 @@ class PartitionPipeline:
         for slot, identity in zip(routed.created, routed.identities, strict=True):
             policy = self._policies.choose(identity)
             self._judge.open_slot(slot, policy)
-            self._bank.open(slot, self._learner_of_policy[policy])
+            self._bank.open(slot, self._learner_of_policy[policy], hint_of(identity))
 
     def _note_faults(self, passage: "_Passage", routed: Routed) -> None:
         passage.counts.series_created += len(routed.created)
@@ -306,8 +306,8 @@ class PartitionPipeline:
     def _encode(self, passage: "_Passage", transitions: Sequence[Transition]) -> None:
         counts = passage.counts
         for transition in transitions:
-            learner = self._bank.learner_of(transition.slot)
-            model = ModelFacts(learner.name, learner.version, self._config_hash)
+            scorer = self._bank.scorer_of(transition.slot, transition.samples_seen)
+            model = ModelFacts(*scorer, self._config_hash)
             source = Provenance(
                 self._topic,
                 self._partition,

@@ -55,8 +55,6 @@ from detector.worker import (
 )
 
 AUTO_MODEL: Final = "auto"
-AUTO_LEARNER: Final = "envelope"
-"""What ``auto`` stands for."""
 COMPILED_LEARNERS: Final = tuple(name for name in LEARNERS if name != "river")
 ENCODER: Final = "cloudevents"
 PLAIN_FORMAT: Final = "json"
@@ -188,7 +186,7 @@ def learner_factory(name: str, settings: Settings, *, river_bytes_max: int = 0) 
     if isinstance(model, CompiledModel):
         ((learner, params),) = model.root.items()
         return _named(f"models.{name}", _compiled_factory(name, learner, params))
-    return partial(LEARNERS[AUTO_LEARNER])
+    return partial(LEARNERS[AUTO_MODEL])
 
 
 def _named(place: str, build: LearnerFactory) -> LearnerFactory:
@@ -215,7 +213,7 @@ def _river_spec(model: RiverModel) -> RiverSpec:
 
 def _compiled_factory(name: str, learner: str, params: Mapping[str, Any]) -> LearnerFactory:
     if learner not in COMPILED_LEARNERS:
-        names = ", ".join((AUTO_MODEL, *COMPILED_LEARNERS, "river"))
+        names = ", ".join((*COMPILED_LEARNERS, "river"))
         raise UsageError(f"settings: models.{name}.{learner} is not a learner; known here: {names}")
     accepted = inspect.signature(LEARNERS[learner]).parameters
     for param in params:

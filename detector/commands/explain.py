@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.commands.explain_chart import chart
-from detector.commands.explain_event import Told, ToldEvent, read_event
+from detector.commands.explain_event import Told, ToldEvent, ToldModel, read_event
 from detector.commands.explain_gates import Gate, gates_of, policy_of_event
 from detector.commands.explain_run import Derivation, Point, derive_from_files, derive_from_kafka, not_run
 from detector.commands.plain_text import plain
@@ -33,6 +33,15 @@ STATUS_WORDS: Final = {
     "not_run": "",
 }
 WEIGHT_CELLS: Final = 10
+CHOSEN: Final = {
+    "policy": "named by the policy",
+    "low_counts": "chosen by auto: low counts",
+    "unit": "chosen by auto: its name or unit is none of counts",
+    "default": "chosen by auto: not like low counts",
+    "not_whole": "chosen by auto: not like counts any more",
+    "warm_up": "has chosen no learner yet",
+}
+"""``model.chosen`` for people."""
 
 
 def explain_event(
@@ -155,10 +164,15 @@ def _facts(event: ToldEvent) -> Text:
     seen = "" if data.evidence.samples_seen is None else f", {data.evidence.samples_seen:,} samples of this series seen"
     lines = (
         f"series {data.series.identity}",
-        f"model {model.name} version {model.version}, configuration {model.config_hash}{seen}",
+        f"model {model.name} version {model.version}{_chosen(model)}, configuration {model.config_hash}{seen}",
         f"record {source.input_topic}[{source.partition}] at offset {source.offset:,} · event {event.id}",
     )
     return Text("\n".join(map(plain, lines)), style="dim")
+
+
+def _chosen(model: ToldModel) -> str:
+    """Why this learner; events of older versions do not say."""
+    return "" if model.chosen is None else f" ({CHOSEN.get(model.chosen, model.chosen)})"
 
 
 def _as_object(event: ToldEvent, derivation: Derivation, gates: Sequence[Gate], gates_note: str) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class ToldModel(Struct, frozen=True):
     name: str
     version: int
     config_hash: str
+    chosen: str | None = None
 
 
 class ToldSource(Struct, frozen=True):

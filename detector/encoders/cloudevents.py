@@ -138,7 +138,7 @@ def anomaly_of(
         evidence=Evidence(
             transition.recent_values.tolist(), [transition.lower, transition.upper], transition.samples_seen
         ),
-        model=Model(model.name, model.version, model.config_hash),
+        model=Model(model.name, model.version, model.chosen, model.config_hash),
         quality=quality_of(transition, provenance),
         flapping=transition.flapping,
         policy=policy_name,

@@ -15,10 +15,11 @@ class Provenance(NamedTuple):
 
 
 class ModelFacts(NamedTuple):
-    """The learner behind a transition."""
+    """The learner behind a transition; ``chosen`` is the code that says why it is this one."""
 
     name: str
     version: int
+    chosen: str
     config_hash: str
 
 

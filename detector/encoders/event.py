@@ -124,6 +124,14 @@ class Model(Struct, frozen=True):
 
     name: Annotated[str, Meta(description="Name of the learner.")]
     version: Annotated[int, Meta(description="Version of its algorithm.")]
+    chosen: Annotated[
+        str,
+        Meta(
+            description="Why this learner: policy, since one names it. Where auto chose it: low_counts; unit, because "
+            "that or the name says that these are no counts; default, like neither; not_whole, because what had looked "
+            "like counts had a value that is none; warm_up, as long as nothing is chosen. More codes may come."
+        ),
+    ]
     config_hash: Annotated[str, Meta(description="Digest of the settings in force.")]
 
 

@@ -8,6 +8,8 @@ Adding one is a file that implements :class:`Learner` and a line in :data:`LEARN
 from collections.abc import Callable
 from typing import Final
 
+from detector.learners.auto import AutoLearner, Scorer
+from detector.learners.auto_hints import hint_of
 from detector.learners.bank import LearnerBank
 from detector.learners.counts import CountLearner
 from detector.learners.envelope import UTC_OFFSETS, EnvelopeLearner, UtcOffsets
@@ -19,16 +21,19 @@ from detector.learners.river_learner import RiverLearner
 from detector.learners.river_spec import RiverSpec
 
 LEARNERS: Final[dict[str, Callable[..., Learner]]] = {
+    "auto": AutoLearner,
     "counts": CountLearner,
     "envelope": EnvelopeLearner,
     "residual": ResidualLearner,
     "river": RiverLearner,
 }
-"""By name in settings: "counts" and "residual" take nothing, "envelope" a time zone, "river" a :class:`RiverSpec`."""
+"""By name in settings: "auto" and "envelope" take a time zone, "counts" and "residual" nothing, "river" its
+:class:`RiverSpec`."""
 
 __all__ = [
     "LEARNERS",
     "UTC_OFFSETS",
+    "AutoLearner",
     "CountDetector",
     "CountLearner",
     "EnvelopeDetector",
@@ -40,5 +45,7 @@ __all__ = [
     "ResidualLearner",
     "RiverLearner",
     "RiverSpec",
+    "Scorer",
     "UtcOffsets",
+    "hint_of",
 ]

@@ -1,53 +1,20 @@
 """One partition's learners behind one door: which learner owns a slot, and in which of its rows."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, LeftOut, ScoreColumns
-from detector.columns import Columns, PartialCopy, prefixed, taken, under
+from detector.columns import Columns, PartialCopy, taken, under
 from detector.errors import SnapshotRefusedError
+from detector.learners.auto import AutoLearner, Scorer
+from detector.learners.auto_hints import NO_HINT
 from detector.learners.learner import Learner
 from detector.learners.river_learner import RiverLearner
+from detector.learners.rows import CAPACITY_MIN, PartsCopy, Rows
 
-_CAPACITY_MIN: Final = 64
 _CLOSED: Final = -1
-
-
-class _Rows:
-    """The dense rows of one learner: handed out from the lowest, returned ones first, doubled when they run out."""
-
-    __slots__ = ("_capacity", "_free", "_next", "learner")
-
-    def __init__(self, learner: Learner) -> None:
-        self.learner = learner
-        self._free: list[int] = []
-        self._next = 0
-        self._capacity = 0
-
-    def take(self) -> int:
-        """A row that holds a new series."""
-        if self._free:
-            return self._free.pop()
-        if self._next == self._capacity:
-            self._capacity = max(_CAPACITY_MIN, 2 * self._capacity)
-            self.learner.reserve(self._capacity)
-        self._next += 1
-        return self._next - 1
-
-    def take_first(self, count: int) -> IntArray:
-        """The first ``count`` rows, all at once, of a learner that has given out none."""
-        assert self._next == 0
-        self._next = self._capacity = count
-        self.learner.reserve(count)
-        return np.arange(count)
-
-    def give_back(self, rows: IntArray) -> None:
-        """Forget these rows' series and let others have the rows."""
-        self.learner.reset(rows)
-        self._free.extend(rows.tolist())
 
 
 class LearnerBank:
@@ -59,16 +26,23 @@ class LearnerBank:
 
     def __init__(self, learners: Sequence[Learner]) -> None:
         assert learners
-        self._parts = [_Rows(learner) for learner in learners]
+        self._parts = [Rows(learner) for learner in learners]
         self._owners = np.full(0, _CLOSED, dtype=np.int64)
         self._rows = np.zeros(0, dtype=np.int64)
 
-    def open(self, slot: int, learner: int) -> None:
-        """Give a new series at ``slot`` a row of the learner with this index."""
+    def open(self, slot: int, learner: int, hint: int = NO_HINT) -> None:
+        """Give a new series at ``slot`` a row of the learner with this index; ``hint`` is :func:`hint_of` its identity.
+
+        Only a learner that chooses takes a hint.
+        """
         self._reserve(slot + 1)
         assert self._owners[slot] == _CLOSED, "a slot is opened once and released before it is opened again"
-        self._rows[slot] = self._parts[learner].take()
+        part = self._parts[learner]
+        row = part.take()
+        self._rows[slot] = row
         self._owners[slot] = learner
+        if isinstance(part.learner, AutoLearner):
+            part.learner.hint(row, hint)
 
     def release(self, slots: IntArray) -> None:
         """Forget these open slots; their rows go to later series."""
@@ -92,9 +66,9 @@ class LearnerBank:
             own = np.flatnonzero(owners == index)
             if len(own) == 0:
                 continue
-            answer = ScoreColumns.empty(len(own))
-            failures += part.learner.score(rows[own], times_ms[own], values[own], answer)
-            _scatter(answer, own, out)
+            if len(own) == len(slots):
+                return part.learner.score(rows, times_ms, values, out)
+            failures += part.score(own, rows, times_ms, values, out)
         return failures
 
     def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
@@ -114,6 +88,13 @@ class LearnerBank:
         owner = int(self._owners[slot])
         assert owner != _CLOSED
         return self._parts[owner].learner
+
+    def scorer_of(self, slot: int, samples: int) -> Scorer:
+        """What scored the sample with this number, from 1 on, of the series at an open slot, and why that."""
+        learner = self.learner_of(slot)
+        if isinstance(learner, AutoLearner):
+            return learner.scorer_of(int(self._rows[slot]), samples)
+        return Scorer(learner.name, learner.version, "policy")
 
     def state_bytes(self) -> int:
         """Bytes of state of all learners and of the routing itself."""
@@ -148,42 +129,14 @@ class LearnerBank:
         size = len(self._owners)
         if capacity <= size:
             return
-        grown = max(_CAPACITY_MIN, 2 * size, capacity)
+        grown = max(CAPACITY_MIN, 2 * size, capacity)
         self._owners = np.concatenate((self._owners, np.full(grown - size, _CLOSED, dtype=np.int64)))
         self._rows = np.concatenate((self._rows, np.zeros(grown - size, dtype=np.int64)))
 
 
-class _BankCopy:
-    """Who owns each slot, copied at once, and the learners' own copies, which count their own slots only."""
-
-    def __init__(self, owners: IntArray, parts: Sequence[PartialCopy]) -> None:
-        self._owners = owners
-        self._parts = parts
-        if len(parts) == 1:
-            return
-        self._ranks = np.empty(len(owners), dtype=np.int64)
-        for index in range(len(parts)):
-            own = np.flatnonzero(owners == index)
-            self._ranks[own] = np.arange(len(own))
-
-    def take(self, positions: IntArray) -> None:
-        """Let each learner copy its own ones of these positions."""
-        if len(self._parts) == 1:
-            self._parts[0].take(positions)
-            return
-        owners = self._owners[positions]
-        for index, part in enumerate(self._parts):
-            part.take(self._ranks[positions[owners == index]])
+class _BankCopy(PartsCopy):
+    """Who owns each slot, copied at once, and the learners' own copies."""
 
     def columns(self) -> Columns:
         """The owners, and the columns of learner k under ``k.``."""
-        columns: dict[str, NDArray[Any]] = {"owner": self._owners}
-        for index, part in enumerate(self._parts):
-            columns |= prefixed(str(index), part.columns())
-        return columns
-
-
-def _scatter(answer: ScoreColumns, rows: IntArray, out: ScoreColumns) -> None:
-    """Write a learner's answer to the rows of the batch that it is about."""
-    for column, part in zip(out.columns(), answer.columns(), strict=True):
-        column[rows] = part
+        return {"owner": self._owners, **super().columns()}

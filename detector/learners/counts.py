@@ -13,8 +13,9 @@ With x the count, n samples remembered at most (an EW mean of half-life h rememb
    a mean of EXACT_MAX; beyond it Anscombe's transformation makes X nearly normal. A negative value is always outside.
 4. Whatever lies outside is learnt no further out than the edge and with a tenth of its weight; from the sixth one of a
    run on not at all, for up to a day. A series younger than a day has no such guard beyond 30 samples.
+5. novelty: five features of the count's root with running bounds, which :mod:`detector.learners.count_novelty` keeps.
 
-Beyond 300 digits D grows with the logarithm, so that nothing ties. State is float64.
+Beyond 300 digits D grows with the logarithm, so that nothing ties. State is float64, that of the novelty float32.
 
 Sources: Farrington et al. (1996), "A statistical algorithm for the early detection of outbreaks", Journal of the Royal
 Statistical Society A 159, for thresholds of overdispersed counts; Anscombe (1948), "The transformation of Poisson,
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from detector.batches import FloatArray, IntArray, ScoreColumns
 from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields
 from detector.compiled import compiled
+from detector.learners.count_novelty import FIELDS, expect, novelty
 from detector.learners.count_tails import EDGE_DIGITS, tails
 
 
@@ -76,9 +78,12 @@ STATE: Final = np.dtype(
         ("calm", np.uint32),  # samples inside since the last of them
         ("hour_mean", np.float64, (_HOURS,)),
         ("hour_samples", np.uint16, (_HOURS,)),
+        *FIELDS,
     ],
 )
-"""One series: 296 bytes. All zeros is a new series."""
+"""One series: 380 bytes. All zeros is a new series."""
+_LATER: Final = dict.fromkeys((field[0] for field in FIELDS), 0.0)
+"""Snapshots of version 1 know nothing of novelty: to their series everything is new once more."""
 
 Step = tuple[float, float, float, float, float, float]
 """score, deviation, novelty, expected, lower, upper."""
@@ -160,7 +165,7 @@ def step(record: np.void, time_ms: int, value: float) -> Step:
     """Score one sample against ``record``, then learn it; ``record`` (one :data:`STATE`) is changed in place.
 
     ``time_ms`` is epoch milliseconds, ``value`` is finite. Returns (score, deviation, novelty, expected, lower,
-    upper), all NaN for the first ``WARM_UP_SAMPLES``; novelty always is.
+    upper), all NaN for the first ``WARM_UP_SAMPLES``.
     """
     value = min(max(float(value), -VALUE_MAX), VALUE_MAX)
     time_ms = int(time_ms)
@@ -171,6 +176,7 @@ def step(record: np.void, time_ms: int, value: float) -> Step:
     mean, phi = predicted(record, hour)
     if seen < WARM_UP_SAMPLES:
         _learn(record, hour, max(value, 0.0), mean, 1.0)
+        novelty(record, value, math.nan, WARM_UP_SAMPLES)
         record["samples"] = seen + 1
         return math.nan, math.nan, math.nan, math.nan, math.nan, math.nan
     digits, lower, upper = tails(value, mean, phi)
@@ -184,7 +190,7 @@ def step(record: np.void, time_ms: int, value: float) -> Step:
         _learn(record, hour, min(max(value, lower), upper), mean, weight)
     record["samples"] = seen + 1
     score = 100.0 * deviation / (1.0 + deviation)
-    return score, deviation, math.nan, mean, lower, upper
+    return score, deviation, novelty(record, value, deviation, WARM_UP_SAMPLES), mean, lower, upper
 
 
 @compiled
@@ -202,6 +208,7 @@ def rebaseline(record: np.void, time_ms: int, level: float) -> None:
         for hour in range(_HOURS):
             record["hour_mean"][hour] = float(record["hour_mean"][hour]) * factor
     record["outside"] = 0
+    expect(record, level)
 
 
 @compiled
@@ -239,7 +246,7 @@ class CountLearner:
     """Compiled, for low counts: the tails of a negative binomial with a mean per hour of the day."""
 
     name = "counts"
-    version = 1
+    version = 2
     warm_up_samples = WARM_UP_SAMPLES
 
     def __init__(self) -> None:
@@ -280,4 +287,4 @@ class CountLearner:
 
     def restore(self, slots: IntArray, columns: Columns) -> None:
         """Take the records of these slots from their fields."""
-        put_fields(self._state, slots, columns)
+        put_fields(self._state, slots, columns, _LATER)

@@ -49,6 +49,7 @@ RIVER_SPECS: Final[dict[str, RiverSpec]] = {
 }
 
 CASES: Final[dict[str, tuple[str, tuple[Any, ...]]]] = {
+    "auto": ("auto", ()),
     "counts": ("counts", ()),
     "envelope": ("envelope", ()),
     "residual": ("residual", ()),
@@ -58,6 +59,7 @@ CASES: Final[dict[str, tuple[str, tuple[Any, ...]]]] = {
 
 OUTLIER_CASES: Final = (
     "envelope",
+    "auto",
     "counts",
     "residual",
     "river-gaussian",

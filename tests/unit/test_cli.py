@@ -113,12 +113,12 @@ class TestWarmup:
         code, stdout, _ = invoke("warmup")
         assert code == 0
         learners = [line.split(": kernels compiled and cached in ")[0] for line in stdout.splitlines()]
-        assert learners == ["counts", "envelope", "residual"]
+        assert learners == ["auto", "counts", "envelope", "residual"]
 
     def test_kernels_that_only_silence_or_a_new_level_calls_are_among_them(self) -> None:
         script = (
             "from detector.episodes import kernel, outputs, shapes, timers\n"
-            "from detector.learners import counts, envelope, residual\n"
+            "from detector.learners import auto, auto_waiting, counts, envelope, residual\n"
             "from detector.series import order\n"
             "from detector.settings import Settings\n"
             "from detector.commands.warmup import warm_up\n"
@@ -126,6 +126,8 @@ class TestWarmup:
             "kernels = (kernel.judge_rows, timers.due_slots, timers.fire, outputs.emit, outputs.emit_no_data)\n"
             "kernels = (*kernels, order.admit, order.next_expiry, shapes.next_shift, envelope.rebaseline)\n"
             "kernels = (*kernels, counts._rebaseline_rows, residual._rebaseline_rows)\n"
+            "kernels = (*kernels, auto_waiting._collect, auto_waiting._choices)\n"
+            "kernels = (*kernels, auto._survey, auto._holds_no_count)\n"
             "print([len(kernel.signatures) for kernel in kernels])\n"
         )
         environment = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
@@ -133,5 +135,5 @@ class TestWarmup:
             [sys.executable, "-c", script], env=environment, capture_output=True, check=True, text=True
         )
         counts = json.loads(done.stdout)
-        assert len(counts) == 11
+        assert len(counts) == 15
         assert min(counts) >= 1

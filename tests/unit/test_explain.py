@@ -142,6 +142,31 @@ class TestCannotBeReproduced:
         told = self.refused(explain(folder, event, "--input", folder / "x.jsonl"))
         assert event["data"]["model"]["config_hash"] in told
 
+    @pytest.mark.parametrize(
+        ("metric", "chosen"), [("errors", "low counts"), ("wait_seconds", "its name or unit"), ("level", "not like")]
+    )
+    def test_auto_chooses_again_what_it_chose_and_says_why(self, folder: Path, metric: str, chosen: str) -> None:
+        noise = random.Random(4)
+        values = [float(sum(noise.random() < 0.1 for _ in range(20))) + 0.5 * (metric == "level") for _ in range(200)]
+        values[150:160] = [60.5 if metric == "level" else 60.0] * 10
+        lines = [
+            json.dumps({"name": metric, "time": 1_700_000_000 + 60 * row, "value": value})
+            for row, value in enumerate(values)
+        ]
+        write(folder / "auto.jsonl", lines)
+        (folder / "c.yaml").write_text("{}", encoding="utf-8")
+        event = events_of(folder, "auto.jsonl")[0]
+        assert event["data"]["model"]["name"] == ("counts" if metric == "errors" else "envelope")
+        result = explain(folder, event, "--input", folder / "auto.jsonl")
+        assert result.exit_code == 0, result.output
+        assert f"chosen by auto: {chosen}" in words(result)
+
+    def test_an_event_of_before_does_not_say_why(self, folder: Path) -> None:
+        event = events_of(folder)[0]
+        assert "(named by the policy)" in words(explain(folder, event))
+        del event["data"]["model"]["chosen"]
+        assert f"residual version {event['data']['model']['version']}, configuration" in words(explain(folder, event))
+
     def test_the_first_records_are_missing(self, folder: Path) -> None:
         event = events_of(folder)[0]
         write(folder / "x.jsonl", lines_of()[100:])

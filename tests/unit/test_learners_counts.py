@@ -136,8 +136,8 @@ class TestWhatItLearns:
         assert (out.deviation[3000:4400] > 1.0).mean() > 0.9
         assert (out.deviation[8000:] > 1.0).mean() < 0.02
 
-    def test_a_series_takes_less_than_300_bytes(self) -> None:
-        assert STATE.itemsize == 296
+    def test_a_series_takes_less_than_400_bytes(self) -> None:
+        assert STATE.itemsize == 380
 
     def test_compiled_and_plain_python_give_the_same_bits(self) -> None:
         digests = {
