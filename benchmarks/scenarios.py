@@ -59,7 +59,7 @@ def judged(
     size, series = values.shape
     model = AUTO_MODEL if timezone is None else "zoned"
     settings = Settings.model_validate(
-        {"models": {} if timezone is None else {model: {"envelope": {"timezone": timezone}}}}
+        {"models": {} if timezone is None else {model: {"auto": {"timezone": timezone}}}}
     )
     bank = LearnerBank([learner_factory(model, settings)()])
     judge = EpisodeJudge(PolicyBook([policy] if policy else []).policies)
