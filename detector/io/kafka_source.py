@@ -39,10 +39,19 @@ from detector.io.kafka_errors import (
     reaction_to,
     words,
 )
+from detector.io.kafka_history import history_of
 from detector.io.kafka_joining import REMEDY, JoinCheck
 from detector.io.kafka_membership import is_member
 from detector.io.kafka_offsets import GroupOffsets
-from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, GroupMember, OffsetRange, TopicPartition
+from detector.ports import (
+    NOT_COMMITTED,
+    AssignmentListener,
+    Committed,
+    GroupMember,
+    History,
+    OffsetRange,
+    TopicPartition,
+)
 
 COMMITTED_TRIES: Final = 3
 """Far below ``max.poll.interval.ms``; after the last one the worker stops, since it cannot know where to begin."""
@@ -182,6 +191,10 @@ class KafkaSource:
         if marks is None:
             raise StateUnavailableError(f"no answer about the input's offsets within {BOUNDS_TIMEOUT_S:.0f} s")
         return OffsetRange(*marks)
+
+    def history(self, partition: TopicPartition, age_ms: int | None) -> History:
+        """Ask, and look at the last and the first record, through clients of its own."""
+        return history_of(self._connection, self._group, partition, age_ms)
 
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit and wait for the answer, trying again until ``commit_timeout_s``.

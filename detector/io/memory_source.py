@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from detector.batches import Envelope, RecordBatch
+from detector.batches import TIMESTAMP_UNKNOWN, Envelope, RecordBatch
 from detector.errors import (
     CommitPostponedError,
     SourceFailedError,
@@ -13,7 +13,15 @@ from detector.errors import (
     TransactionAbortedError,
 )
 from detector.io.memory import MemoryBroker
-from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, GroupMember, OffsetRange, TopicPartition
+from detector.ports import (
+    NOT_COMMITTED,
+    AssignmentListener,
+    Committed,
+    GroupMember,
+    History,
+    OffsetRange,
+    TopicPartition,
+)
 
 OFFSET_UNKNOWN: Final = -1
 """Position of a partition without a commit, to be read from its begin: found out with the first read."""
@@ -106,6 +114,20 @@ class MemorySource:
         if not self._broker.available:
             raise StateUnavailableError("the broker is away")
         return OffsetRange(self._broker.begins(partition), self._broker.log(partition).end)
+
+    def history(self, partition: TopicPartition, age_ms: int | None) -> History:
+        """What lies in the log and is decided."""
+        if not self._broker.available:
+            raise StateUnavailableError("the broker is away")
+        log, now_ms = self._broker.log(partition), self._broker.now_ms
+        found = log.read()
+        if age_ms is not None:
+            young = (row for row, (_, record) in enumerate(found) if record.timestamp_ms >= now_ms - age_ms)
+            found = found[next(young, len(found)) :]
+        if not found:
+            return History(log.stable_end, log.stable_end, now_ms)
+        (begin, first), (last, _) = found[0], found[-1]
+        return History(begin, last + 1, now_ms if first.timestamp_ms == TIMESTAMP_UNKNOWN else first.timestamp_ms)
 
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit; refused, as by Kafka, when the group does not know us any more."""

@@ -13,10 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from detector.batches import TIMESTAMP_UNKNOWN, Output, RecordBatch
+from detector.batches import TIMESTAMP_UNKNOWN, Event, Output, RecordBatch
 from detector.errors import DeliveryFailedError, TransactionAbortedError
 from detector.ports import Clock, Message, SnapshotStore, Source, TopicPartition
 from detector.worker.assignments import Assignments, OwnedPartition, PartitionState, PipelineFactory
+from detector.worker.bootstraps import Bootstrap
 from detector.worker.checkpoint import LAST_SNAPSHOTS, Checkpoint, Membership
 from detector.worker.dead_letters import dead_letter
 from detector.worker.delivery import Delivery
@@ -49,12 +50,16 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class StateKeeping:
-    """What a worker needs to keep models over restarts. Each executor has one thread, and the worker ends both."""
+    """What a worker needs to keep models over restarts. Each executor has one thread, and the worker ends both.
+
+    With ``bootstrap`` partitions without a commit learn before they say anything.
+    """
 
     store: SnapshotStore
     limits: StateLimits
     writing: Executor
     reading: Executor
+    bootstrap: Bootstrap | None = None
 
     def close(self) -> None:
         """End without waiting."""
@@ -150,6 +155,7 @@ class Worker:
             limits=keeping.limits,
             clock=self._clock,
             observer=self._observer,
+            bootstrap=keeping.bootstrap,
         )
 
     @property
@@ -300,21 +306,37 @@ class Worker:
 
     def _replay(self, partition: OwnedPartition, batch: RecordBatch) -> RecordBatch | None:
         """Learn what was delivered before, without a word; give what lies past it, if anything does."""
-        if partition.state is PartitionState.RESTORING:
+        if partition.state in {PartitionState.RESTORING, PartitionState.BOOTSTRAPPING}:
             # The gate let it through; the records are read again when the partition is opened.
             partition.skip(int(batch.offsets[0]))
             return None
         rows = int(np.searchsorted(batch.offsets, partition.replay_until))
         if rows:
-            partition.pipeline.process(batch.rows(0, rows))
-            self._observer.replayed(partition.place, rows)
+            output = partition.pipeline.process(batch.rows(0, rows))
+            if partition.untold is None:
+                self._observer.replayed(partition.place, rows)
+            else:
+                share = partition.untold.add(output)
+                self._observer.bootstrap_advanced(partition.place, "topic", rows, share)
         if int(batch.offsets[-1]) + 1 >= partition.replay_until:
             self._assignments.move(partition, PartitionState.LIVE)
+            self._say_untold(partition)
         return batch.rows(rows, len(batch)) if rows < len(batch) else None
+
+    def _say_untold(self, partition: OwnedPartition) -> None:
+        """Tell what is open where a bootstrap ends; it is committed with a pointer that says so."""
+        untold, partition.untold = partition.untold, None
+        if untold is not None:
+            for event in untold.events():
+                self._sink.send(self._message(event))
+            self._observer.bootstrap_ended(partition.place, untold.report(self._clock.monotonic_s()))
+
+    def _message(self, event: Event) -> Message:
+        return Message(self._topics.events, event.key, event.value, self._event_headers)
 
     def _send(self, batch: RecordBatch, output: Output) -> None:
         for event in output.events:
-            self._sink.send(Message(self._topics.events, event.key, event.value, self._event_headers))
+            self._sink.send(self._message(event))
         bytes_max = self._dead_letter_bytes_max
         for reject in output.rejects:
             self._sink.send(dead_letter(self._topics.dead_letters, batch, reject, bytes_max=bytes_max))
