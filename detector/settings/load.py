@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import SettingsError
 
 from detector.errors import UsageError
 from detector.settings.faults import Origins, describe, nearest
-from detector.settings.models import ENVIRONMENT_PREFIX, NESTING, Settings
+from detector.settings.models import ENVIRONMENT_PREFIX, NESTING, Settings, StateSettings
 
 CONFIG_VARIABLE: Final = "DETECTOR_CONFIG"
 """Files to read when the command line names none, separated like ``PATH``."""
@@ -54,7 +54,7 @@ def load_settings(files: Sequence[Path] = (), *, bootstrap: str | None = None) -
         settings = Settings(**merged)
         if bootstrap is not None:
             origins.add_option(("state", "bootstrap"), "--bootstrap")
-            settings = Settings.model_validate({**dict(settings), "state": _with_bootstrap(settings, bootstrap)})
+            settings = _with_bootstrap(settings, bootstrap)
     except ValidationError as error:
         faults.extend(describe(error, origins))
     except SettingsError as error:
@@ -66,8 +66,10 @@ def load_settings(files: Sequence[Path] = (), *, bootstrap: str | None = None) -
     return settings
 
 
-def _with_bootstrap(settings: Settings, bootstrap: str) -> dict[str, Any]:
-    return {**dict(settings.state), "bootstrap": bootstrap}
+def _with_bootstrap(settings: Settings, bootstrap: str) -> Settings:
+    """The same with this; validating the whole anew would let the environment win again."""
+    section = {"state": {**dict(settings.state), "bootstrap": bootstrap}}
+    return settings.model_copy(update=TypeAdapter(dict[str, StateSettings]).validate_python(section))
 
 
 def _configured_files() -> list[Path]:
