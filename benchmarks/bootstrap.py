@@ -67,8 +67,9 @@ def measured(stage: MeasuredStage, producer: Producer, source: str, name: str) -
             producer.flush()
 
     feeder = Thread(target=probe, daemon=True)
-    feeder.start()
     with MeasuredRun(stage.settings(state={"bootstrap": source}, telemetry={"http_port": 0})) as worker:
+        worker.until_logged("state_lost")  # of the live partition, which has a commit and no models
+        feeder.start()
         until(lambda: worker.ready() or not worker.runs(), "ready", deadline_s=DEADLINE_S)
         lines = [line for line in worker.log("bootstrap_ended") if line["stage"] == name]
         (line,) = (each for each in lines if each["records"])
@@ -82,7 +83,8 @@ def measured(stage: MeasuredStage, producer: Producer, source: str, name: str) -
             f"{name}_records_per_s": round(line["records"] / line["seconds"]),
             f"{name}_resident_mb": round(worker.resident_mb()),
             f"{name}_live_batches": round(values_of(samples, "detector_event_delayed_seconds_count")[0]),
-            f"{name}_live_delay_99_below_s": quantile(buckets, 0.99),
+            f"{name}_live_delay_half_below_s": quantile(buckets, 0.5),
+            f"{name}_live_delay_95_below_s": quantile(buckets, 0.95),
         }
         ended.set()
         feeder.join()

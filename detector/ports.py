@@ -136,6 +136,13 @@ class Source(Protocol):
         May wait, and on any thread. Raises ``StateUnavailableError`` without an answer.
         """
 
+    def records(self, partition: TopicPartition, stretch: OffsetRange, records_max: int) -> Iterator[RecordBatch]:
+        """Committed records of ``stretch`` in batches, beside what :meth:`fetch` gives; the partition may be gated.
+
+        Reading may wait, and on any thread. Raises ``StateUnavailableError`` without an answer, and where the beginning
+        is not kept.
+        """
+
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit next offsets, waiting for the broker's answer. Raises ``StopWorkerError`` where it cannot be known."""
 

@@ -13,7 +13,7 @@ def bootstrap_of(settings: Settings) -> Bootstrap | None:
         return None
     age_ms, path = bootstrap_source(settings.state.bootstrap)
     if path is None:
-        return Bootstrap(age_ms)
+        return Bootstrap(age_ms, records_max=settings.worker.batch_records_max)
     limits = settings.decoder.limits
     try:
         files = Recording(
@@ -24,4 +24,5 @@ def bootstrap_of(settings: Settings) -> Bootstrap | None:
         )
     except UsageError as error:
         raise UsageError(f"settings: state.bootstrap: {error}") from error
-    return Bootstrap(age_ms, FileLessons(files, PipelineFactory(settings, records=files.layout)))
+    rows = PipelineFactory(settings, records="plain") if files.layout == "plain" else None
+    return Bootstrap(age_ms, FileLessons(files, rows), settings.worker.batch_records_max)

@@ -10,7 +10,7 @@ operator can cure (ACLs, unknown topics, fatal client errors) raises ``SourceFai
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -43,6 +43,7 @@ from detector.io.kafka_history import history_of
 from detector.io.kafka_joining import REMEDY, JoinCheck
 from detector.io.kafka_membership import is_member
 from detector.io.kafka_offsets import GroupOffsets
+from detector.io.kafka_reading import read_stretch
 from detector.ports import (
     NOT_COMMITTED,
     AssignmentListener,
@@ -195,6 +196,10 @@ class KafkaSource:
     def history(self, partition: TopicPartition, age_ms: int | None) -> History:
         """Ask, and look at the last and the first record, through clients of its own."""
         return history_of(self._connection, self._group, partition, age_ms)
+
+    def records(self, partition: TopicPartition, stretch: OffsetRange, records_max: int) -> Iterator[RecordBatch]:
+        """Read through a client of its own."""
+        return read_stretch(self._connection, self._group.group_id, partition, stretch, records_max, silence_s=5.0)
 
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit and wait for the answer, trying again until ``commit_timeout_s``.

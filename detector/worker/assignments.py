@@ -11,7 +11,6 @@ from detector.state import Pointer, Snapshot, SnapshotHeader, format_pointer
 from detector.worker.dead_letters import RejectGuard
 from detector.worker.limits import WorkerLimits
 from detector.worker.observer import Pipeline
-from detector.worker.untold import Untold
 
 
 class StateSlices(Protocol):
@@ -60,15 +59,15 @@ class PartitionState(Enum):
     ::
 
         assigned ─▶ RESTORING ─▶ REPLAYING ─▶ LIVE ── revoked ──▶ HANDING_OVER ─▶ DROPPED
-                     │  ▲ │          │          │              (snapshot, commit)    ▲
-                     ▼  │ └──────────┴──────────┴──── lost, or a transaction aborted ┘
-               BOOTSTRAPPING
+                        │   │        │          ▲  │           (snapshot, commit)    ▲
+                        │   └────────┴──────────┼──┴─ lost, or a transaction aborted ┘
+                        └──▶ BOOTSTRAPPING ─────┘
 
     RESTORING: gated, its snapshot is fetched. REPLAYING: records below the committed offset go through the models, and
     nothing is sent. A revocation may come in every state; only what is LIVE has anything to commit. Without snapshots a
     partition is LIVE at once. A partition that comes back begins anew: state is never kept across owners. After an
-    aborted transaction a new life begins in its place, RESTORING. BOOTSTRAPPING: gated; what a restore will find is
-    made and committed, see :mod:`detector.worker.bootstraps`.
+    aborted transaction a new life begins in its place, RESTORING. BOOTSTRAPPING: gated; it learns what is there before
+    it says its first word, see :mod:`detector.worker.bootstraps`; it survives aborted transactions.
     """
 
     RESTORING = "restoring"
@@ -79,10 +78,12 @@ class PartitionState(Enum):
     DROPPED = "dropped"
 
 
+NOT_OPEN: Final = frozenset({PartitionState.RESTORING, PartitionState.BOOTSTRAPPING})
+"""Gated: no record of these is processed."""
 LEAVING: Final = frozenset({PartitionState.HANDING_OVER, PartitionState.DROPPED})
 TRANSITIONS: Final[Mapping[PartitionState, frozenset[PartitionState]]] = {
     PartitionState.RESTORING: LEAVING | {PartitionState.BOOTSTRAPPING, PartitionState.REPLAYING, PartitionState.LIVE},
-    PartitionState.BOOTSTRAPPING: LEAVING | {PartitionState.RESTORING},
+    PartitionState.BOOTSTRAPPING: LEAVING | {PartitionState.LIVE},
     PartitionState.REPLAYING: LEAVING | {PartitionState.LIVE},
     PartitionState.LIVE: LEAVING,
     PartitionState.HANDING_OVER: frozenset({PartitionState.DROPPED}),
@@ -97,7 +98,7 @@ class OwnedPartition:
     process (None before the first record), ``pointer`` what says how to get the state back; it is committed beside the
     offset. ``replay_until`` is the offset from which on output is sent. ``live`` stays true when a live partition is
     handed over. ``was_committed``: the group has had an offset for it, in this life or the one before. ``opening`` is
-    what must be committed before a partition that is bootstrapped goes on; ``untold`` keeps what it will have to say.
+    what must be committed before a partition that is bootstrapped goes on.
     """
 
     __slots__ = (
@@ -114,7 +115,6 @@ class OwnedPartition:
         "skipped_from",
         "snapshot_due_s",
         "state",
-        "untold",
         "was_committed",
     )
 
@@ -134,7 +134,6 @@ class OwnedPartition:
         self.skipped_from: int | None = None
         self.snapshot_due_s = 0.0
         self.opening: Committed | None = None
-        self.untold: Untold | None = None
         self.was_committed = committed is not None and committed.offset >= 0
 
     def move(self, state: PartitionState) -> None:
@@ -183,10 +182,10 @@ class Assignments:
         self._count()
 
     def restart(self) -> list[TopicPartition]:
-        """Begin a new life of every partition that has read anything; what the group has committed must be asked."""
+        """Begin a new life of every partition that has said anything; what the group has committed must be asked."""
         places = []
         for place, partition in self._owned.items():
-            if partition.state is not PartitionState.RESTORING:
+            if partition.state not in NOT_OPEN:
                 begins = partition.first_offset()
                 partition.move(PartitionState.DROPPED)
                 fresh = self._owned[place] = self._new(place, None)

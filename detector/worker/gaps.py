@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from detector.errors import StateLostError, StateUnavailableError
 from detector.ports import NOT_COMMITTED, Clock, OffsetRange, Source, TopicPartition
 from detector.state import empty_pointer
-from detector.worker.assignments import Assignments, OwnedPartition, PartitionState
+from detector.worker.assignments import NOT_OPEN, Assignments, OwnedPartition, PartitionState
 from detector.worker.limits import OnStateLoss
 from detector.worker.observer import WorkerObserver
 
@@ -103,7 +103,7 @@ class Gaps:
     def add(self, place: TopicPartition, offset: int) -> None:
         """Remember that ``offset`` is not kept. A partition that is being restored is asked about there."""
         partition = self._assignments.at(place)
-        if partition.state not in {PartitionState.RESTORING, PartitionState.BOOTSTRAPPING}:
+        if partition.state not in NOT_OPEN:
             self._waiting.append((partition, offset))
 
     def turn(self) -> None:
@@ -128,11 +128,6 @@ class Gaps:
         if needed is None:
             needed = offset if committed == NOT_COMMITTED else committed.offset
         bounds = self._source.bounds(place)
-        if partition.untold is not None and offset < bounds.begin <= partition.replay_until:
-            # Retention has taken some of what is learnt before the first word: there is less of it, nothing is lost.
-            self._source.open(place, bounds.begin)
-            self._observer.bootstrap_begun(place, "topic", bounds.begin, partition.replay_until)
-            return
         # The broker has refused: where its offsets include ours by now, they belong to other records.
         gap = gap_at(offset, needed, bounds) or _restarted(needed, bounds)
         stop_if_told(place, gap.reason, gap, self._on_loss, self._observer)

@@ -21,6 +21,7 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from detector.batches import Event
 from detector.errors import SnapshotRefusedError, StateUnavailableError, StopWorkerError
 from detector.ports import Clock, Committed, History, SnapshotStore, Source, TopicPartition
 from detector.state import Pointer, Snapshot, decode, empty_pointer, format_pointer, parse_pointer
@@ -148,8 +149,7 @@ def _candidates(
     found = [pointer for pointer in store.scan(place) if pointer != named]
     usable = [pointer for pointer in found if refusal_of(pointer, committed.offset, cluster, config_hash) is None]
     reasons.append(f"{len(usable)} of {len(found)} other snapshots in the state topic fit")
-    untold = named is not None and named.untold
-    yield from (pointer.bootstrapping() if untold else pointer for pointer in usable)
+    yield from usable
 
 
 def refusal_of(pointer: Pointer, committed_offset: int, cluster: str, config_hash: str) -> str | None:
@@ -179,7 +179,15 @@ class Restorer:
         bootstrap: Bootstrap | None = None,
     ) -> None:
         self._bootstrap = bootstrap
-        self._bootstraps = Bootstraps(bootstrap=bootstrap, assignments=assignments, clock=clock, observer=observer)
+        self._bootstraps = Bootstraps(
+            bootstrap=bootstrap,
+            source=source,
+            executor=executor,
+            assignments=assignments,
+            limits=limits,
+            clock=clock,
+            observer=observer,
+        )
         self._source = source
         self._store = store
         self._executor = executor
@@ -214,6 +222,14 @@ class Restorer:
                 return  # the snapshot is there; only the input gave no answer
         self._job = None
 
+    def take_untold(self) -> list[Event]:
+        """Events that partitions have to send before they go live, with the next commit."""
+        return self._bootstraps.take_untold()
+
+    def go_back(self) -> None:
+        """Nothing sent since the last commit will be seen."""
+        self._bootstraps.go_back()
+
     def _begin(self) -> None:
         moment_s = self._clock.monotonic_s()
         if moment_s < self._retry_s:
@@ -242,23 +258,23 @@ class Restorer:
             self._bootstraps.begin(partition, loaded.history, loaded.cluster)
             return
         pointer = loaded.pointer
-        if pointer is not None and pointer.files_until_ms is not None:
-            if self._bootstraps.learn_files(partition, committed, pointer):
-                return
-            self._miss_files(place)
+        if pointer is not None and pointer.untold:
+            self._bootstraps.resume(partition, committed, self._with_files(place, pointer))
+            return
         self._source.open(place, partition.skipped_from if pointer is None else pointer.offset)
         self._say_lost(place, loss, gap)
-        partition.pipeline, partition.cluster = loaded.pipeline, loaded.cluster
+        partition.pipeline, partition.pointer, partition.cluster = loaded.pipeline, pointer, loaded.cluster
         partition.committed, partition.replay_until = committed, committed.offset
         partition.snapshot_due_s = self._clock.monotonic_s() + self._limits.interval_s * _stagger(place)
         if pointer is None:
             self._assignments.move(partition, PartitionState.LIVE)
             return
-        self._go_on(partition, pointer, replays=loss is None and pointer.offset < committed.offset)
+        replays = loss is None and pointer.offset < committed.offset
+        partition.processed = committed.offset if loss is None else pointer.offset
+        self._assignments.move(partition, PartitionState.REPLAYING if replays else PartitionState.LIVE)
         if loss is None:
-            if not pointer.untold:
-                seconds = self._clock.monotonic_s() - began_s
-                self._observer.restored(place, seconds, pointer.offset, committed.offset)
+            seconds = self._clock.monotonic_s() - began_s
+            self._observer.restored(place, seconds, pointer.offset, committed.offset)
             for left_out in loaded.pipeline.take_left_out():
                 self._observer.models_left_out(place, left_out)
 
@@ -285,19 +301,14 @@ class Restorer:
         pointer = empty_pointer(start, generation=0, config_hash=pipeline.config_hash, cluster=loaded.cluster)
         return loaded._replace(pipeline=pipeline, pointer=pointer)
 
-    def _go_on(self, partition: OwnedPartition, pointer: Pointer, *, replays: bool) -> None:
-        """Live, or replay up to there."""
-        partition.pointer = pointer.told()
-        partition.processed = partition.replay_until if replays else pointer.offset
-        if pointer.untold:
-            self._bootstraps.replay(partition, pointer.offset)
-        self._assignments.move(partition, PartitionState.REPLAYING if replays else PartitionState.LIVE)
-
-    def _miss_files(self, place: TopicPartition) -> None:
-        """Say that a bootstrap from files was cut short and cannot go on; the partition's records are there."""
+    def _with_files(self, place: TopicPartition, pointer: Pointer) -> Pointer:
+        """The same; where its files are not to be had any more that is said, and the partition's records are left."""
+        if pointer.files_until_ms is None or self._bootstraps.has_files:
+            return pointer
         reason = "its bootstrap from files was cut short, and state.bootstrap names none now"
         stop_if_told(place, reason, None, self._limits.on_state_loss, self._observer)
         self._say_lost(place, reason, None)
+        return pointer.bootstrapping()
 
     def _say_lost(self, place: TopicPartition, loss: str | None, gap: Gap | None) -> None:
         if loss is not None:

@@ -16,7 +16,7 @@ import numpy as np
 from detector.batches import TIMESTAMP_UNKNOWN, Event, Output, RecordBatch
 from detector.errors import DeliveryFailedError, TransactionAbortedError
 from detector.ports import Clock, Message, SnapshotStore, Source, TopicPartition
-from detector.worker.assignments import Assignments, OwnedPartition, PartitionState, PipelineFactory
+from detector.worker.assignments import NOT_OPEN, Assignments, OwnedPartition, PartitionState, PipelineFactory
 from detector.worker.bootstraps import Bootstrap
 from detector.worker.checkpoint import LAST_SNAPSHOTS, Checkpoint, Membership
 from detector.worker.dead_letters import dead_letter
@@ -212,6 +212,8 @@ class Worker:
             self._take()
         if ready:
             self._sink.poll(0)
+            if self._restorer is not None:
+                self._send_events(self._restorer.take_untold())
             self._checkpoint.turn()
             if self._taker is not None:
                 self._taker.turn()
@@ -223,8 +225,9 @@ class Worker:
             self._dead_letter_bytes_max = max(DEAD_LETTER_BYTES_MIN, self._dead_letter_bytes_max // 2)
         elif error.too_large is not None:
             raise DeliveryFailedError(str(error)) from error
-        if self._taker is not None:
+        if self._taker is not None and self._restorer is not None:
             self._taker.drop(str(error))
+            self._restorer.go_back()
         restarted = self._assignments.restart()
         self._source.gate(restarted)
         self._observer.transaction_aborted(str(error), len(restarted))
@@ -306,37 +309,24 @@ class Worker:
 
     def _replay(self, partition: OwnedPartition, batch: RecordBatch) -> RecordBatch | None:
         """Learn what was delivered before, without a word; give what lies past it, if anything does."""
-        if partition.state in {PartitionState.RESTORING, PartitionState.BOOTSTRAPPING}:
+        if partition.state in NOT_OPEN:
             # The gate let it through; the records are read again when the partition is opened.
             partition.skip(int(batch.offsets[0]))
             return None
         rows = int(np.searchsorted(batch.offsets, partition.replay_until))
         if rows:
-            output = partition.pipeline.process(batch.rows(0, rows))
-            if partition.untold is None:
-                self._observer.replayed(partition.place, rows)
-            else:
-                share = partition.untold.add(output)
-                self._observer.bootstrap_advanced(partition.place, "topic", rows, share)
+            partition.pipeline.process(batch.rows(0, rows))
+            self._observer.replayed(partition.place, rows)
         if int(batch.offsets[-1]) + 1 >= partition.replay_until:
             self._assignments.move(partition, PartitionState.LIVE)
-            self._say_untold(partition)
         return batch.rows(rows, len(batch)) if rows < len(batch) else None
 
-    def _say_untold(self, partition: OwnedPartition) -> None:
-        """Tell what is open where a bootstrap ends; it is committed with a pointer that says so."""
-        untold, partition.untold = partition.untold, None
-        if untold is not None:
-            for event in untold.events():
-                self._sink.send(self._message(event))
-            self._observer.bootstrap_ended(partition.place, untold.report(self._clock.monotonic_s()))
-
-    def _message(self, event: Event) -> Message:
-        return Message(self._topics.events, event.key, event.value, self._event_headers)
+    def _send_events(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._sink.send(Message(self._topics.events, event.key, event.value, self._event_headers))
 
     def _send(self, batch: RecordBatch, output: Output) -> None:
-        for event in output.events:
-            self._sink.send(self._message(event))
+        self._send_events(output.events)
         bytes_max = self._dead_letter_bytes_max
         for reject in output.rejects:
             self._sink.send(dead_letter(self._topics.dead_letters, batch, reject, bytes_max=bytes_max))

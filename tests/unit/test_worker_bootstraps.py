@@ -20,7 +20,7 @@ from tests.workers import GROUP, INPUT, STATE, TOPICS, Bench, CountingPipeline, 
 PLACE: Final = TopicPartition(INPUT, 0)
 NEVER: Final = StateLimits(interval_s=1e9)
 STRICT: Final = StateLimits(interval_s=1e9, on_state_loss="fail")
-ALL: Final = Bootstrap(None)
+ALL: Final = Bootstrap(None, records_max=3)
 MINUTE_MS: Final = 60_000
 
 
@@ -84,7 +84,7 @@ class Lines:
 
 
 def lessons(values: Sequence[bytes]) -> Bootstrap:
-    return Bootstrap(None, FileLessons(Lines(values), EpisodePipeline))
+    return Bootstrap(None, FileLessons(Lines(values), EpisodePipeline), records_max=3)
 
 
 def write(broker: MemoryBroker, values: Sequence[bytes], *, partition: int = 0, at_ms: int = 0) -> None:
@@ -290,7 +290,8 @@ class TestWhatIsOpen:
         broker = broker_with()
         write(broker, [b"up"] * 4)
         first = begun(broker, transactional_id=None)
-        first.run_until(lambda: bool(facts(first, "bootstrap_ended")), advance_s=0.01)
+        first.run_until(lambda: said(broker) == [b"opened 0", b"updated 3"], advance_s=0.01)
+        assert committed(broker).metadata.endswith(";untold")
         first.source.expire()
         write(broker, [b"ok"])
         settled(live(broker, transactional_id=None))
@@ -325,19 +326,19 @@ class TestCrashes:
         self, history: list[bytes], later: list[bytes], lives: list[int], size: int
     ) -> None:
         """From the first commit on it is settled where the partition will be live, whoever owns it."""
-        broker, limits = broker_with(), WorkerLimits(batch_records_max=size)
+        broker, limits, everything = broker_with(), WorkerLimits(batch_records_max=size), Bootstrap(None, None, size)
         write(broker, history)
-        first = begun(broker, limits=limits)
+        first = begun(broker, everything, limits=limits)
         first.run_until(lambda: first.committed() is not None)
         first.source.expire()
         assert committed(broker).offset == len(history)
         for number, turns in enumerate(lives):
             write(broker, later[number : number + 1])
-            bench = begun(broker, limits=limits)
+            bench = begun(broker, everything, limits=limits)
             bench.turn(turns, advance_s=0.2)
             bench.source.expire()
         write(broker, later[len(lives) :])
-        settled(live(broker, limits=limits))
+        settled(live(broker, everything, limits=limits))
         assert said(broker) == expected(history + later, len(history))
 
     @given(turns=st.integers(0, 25), delivery=st.sampled_from(["pod-0", None]))
@@ -363,6 +364,24 @@ class TestCrashes:
         bench.transactions.demand_abort()
         bench.run_until(lambda: said(broker) == [b"opened 0", b"updated 3"])
         assert "transaction_aborted" in bench.observer.names()
+
+    def test_an_aborted_transaction_costs_nothing_of_what_was_learnt(self) -> None:
+        broker = broker_with(partitions=2)
+        write(broker, [b"ok"], partition=1)
+        first = live(broker, None)
+        settled(first)
+        first.source.expire()
+        write(broker, [b"up"] * 300)
+        second = begun(broker)
+        second.run_until(lambda: bool(facts(second, "bootstrap_advanced")))
+        write(broker, [b"up"], partition=1)
+        second.run_until(lambda: second.sink.pending() > 0 or said(broker) != [], advance_s=0.0)
+        second.transactions.demand_abort()
+        second.run_until(lambda: second.worker.ready)
+        settled(second)
+        assert "transaction_aborted" in second.observer.names()
+        assert sum(records for *_, records, _ in facts(second, "bootstrap_advanced")) == 300  # type: ignore[misc]
+        assert sorted(said(broker), key=str) == [b"opened 0", b"opened 1", b"updated 299"]
 
     def test_brokers_without_an_answer_are_asked_again(self) -> None:
         broker = broker_with()
@@ -396,15 +415,16 @@ class TestRetention:
 
     def test_what_it_takes_in_the_middle_is_not_missed(self) -> None:
         broker = broker_with()
-        write(broker, [b"ok"] * 20)
+        write(broker, [b"ok"] * 500)
         bench = begun(broker, state=STRICT)
         bench.run_until(lambda: bool(facts(bench, "bootstrap_advanced")))
-        broker.expire_records(PLACE, 15)
+        broker.expire_records(PLACE, 450)
         bench.run_until(lambda: bench.worker.ready)
         seen = sum(records for _, _, _, records, _ in facts(bench, "bootstrap_advanced"))  # type: ignore[misc]
         write(broker, [b"probe"])
         settled(bench)
-        assert 5 < seen < 20
+        assert 50 < seen < 450
+        assert "restore_postponed" in bench.observer.names()
         assert said(broker) == [b"%d seen" % (seen + 1)]
         assert facts(bench, "state_lost") == []
 
