@@ -23,7 +23,7 @@ import msgspec
 
 from detector.batches import Event
 from detector.errors import SnapshotRefusedError, StateUnavailableError, StopWorkerError
-from detector.ports import Clock, Committed, History, SnapshotStore, Source, TopicPartition
+from detector.ports import Clock, Committed, History, OffsetRange, SnapshotStore, Source, TopicPartition
 from detector.state import Pointer, Snapshot, decode, empty_pointer, format_pointer, parse_pointer
 from detector.worker.assignments import (
     Assignments,
@@ -163,6 +163,13 @@ def refusal_of(pointer: Pointer, committed_offset: int, cluster: str, config_has
     return None
 
 
+def shortened(pointer: Pointer, committed_offset: int, bounds: OffsetRange) -> Pointer:
+    """The same, or a bootstrap that begins later: what retention has taken of its beginning is not missed."""
+    if not pointer.untold:
+        return pointer
+    return msgspec.structs.replace(pointer, offset=max(pointer.offset, min(bounds.begin, committed_offset)))
+
+
 class Restorer:
     """Restores what is RESTORING, one partition at a time; called once per turn of the loop."""
 
@@ -279,14 +286,13 @@ class Restorer:
                 self._observer.models_left_out(place, left_out)
 
     def _placed(self, place: TopicPartition, loaded: Loaded[P]) -> tuple[Loaded[P], Gap | None]:
-        """The same with what the input lacks. What retention has taken of a bootstrap's beginning is not missed."""
+        """The same with what the input lacks."""
         committed, pointer = loaded.committed.offset, loaded.pointer
         if committed < 0:
             return loaded, None
         bounds = self._source.bounds(place)
-        if pointer is not None and pointer.untold:
-            start = max(pointer.offset, min(bounds.begin, committed))
-            pointer = msgspec.structs.replace(pointer, offset=start)
+        if pointer is not None:
+            pointer = shortened(pointer, committed, bounds)
             loaded = loaded._replace(pointer=pointer)
         return loaded, gap_at(committed if pointer is None else pointer.offset, committed, bounds)
 
