@@ -33,8 +33,8 @@ def chunk_key(group_id: str, partition: TopicPartition, generation: int, chunk: 
 
 
 def header_of(pointer: Pointer) -> bytes:
-    """Header of every chunk of a snapshot; its place is not known before it is written, nor who is told what of it."""
-    return format_pointer(pointer.told().at(0, 0)).encode()
+    """Header of every chunk of a snapshot; its place is not known before it is written."""
+    return format_pointer(pointer.at(0, 0)).encode()
 
 
 def messages_of(

@@ -455,6 +455,7 @@ class TestFiles:
         assert [fact[2:] for fact in facts(bench, "bootstrap_begun")] == [("files", 0, 0), ("topic", 0, 3)]
         report: Any = facts(bench, "bootstrap_ended")[0][2]
         assert (report.stage, report.records, report.rejected) == ("files", 5, {"invalid_json": 1})
+        assert (report.opened, report.updated) == (0, 0), "nothing of them is told"
         assert [fact[4] for fact in facts(bench, "bootstrap_advanced")][:3] == [0.4, 0.8, 1.0]
 
     def test_they_are_learnt_up_to_the_time_of_the_first_record(self) -> None:
