@@ -261,10 +261,16 @@ LEFT_OUT_REASONS: Final = ("size_limit", "not_picklable", "not_stored", "river_v
 
 
 class Event(NamedTuple):
-    """An outgoing message: its partition key and its bytes, ready for any sink."""
+    """An outgoing message: its partition key and its bytes, ready for any sink.
+
+    ``episode`` names the episode that it is about, the same in all of its events (empty: none), and ``state`` what
+    happened to that.
+    """
 
     key: bytes
     value: bytes
+    episode: str = ""
+    state: TransitionState = "opened"
 
 
 @dataclass(slots=True)

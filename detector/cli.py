@@ -70,9 +70,21 @@ def _settings(config: list[Path] | None) -> Settings:
 
 
 @app.command()
-def run(config: ConfigFiles = None) -> None:
+def run(
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(
+            help="Where nothing is committed, first learn records at most so old (14d, 36h), all that are kept "
+            "(earliest), or files and then those; nothing is sent about them. Sets state.bootstrap.",
+            metavar="AGE|earliest|PATH",
+        ),
+    ] = None,
+    config: ConfigFiles = None,
+) -> None:
     """Work: read topics, score every series, send anomaly episodes, until SIGTERM or Ctrl-C."""
-    settings = _settings(config)
+    if bootstrap is not None and Path(bootstrap).exists():
+        bootstrap = str(Path(bootstrap).absolute())
+    settings = load_settings(config or (), bootstrap=bootstrap)
     from detector.commands.run import run_worker
 
     run_worker(settings)

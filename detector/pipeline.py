@@ -178,6 +178,17 @@ class PartitionPipeline:
         self._bank.restore(slots, under("learners", snapshot.columns))
         return header.offset
 
+    def forget_episodes(self) -> None:
+        """Keep series and models, and forget what is known of episodes.
+
+        None is open then, and timers leave a series alone until its next sample. What was to be told is not.
+        """
+        slots = self._series.live_slots()
+        self._save(slots)
+        self._judge.evict(slots, 0, self.watermark_ms)
+        for slot in slots.tolist():
+            self._judge.open_slot(slot, self._policies.choose(self._series.identity(slot)))
+
     def take_left_out(self) -> list[LeftOut]:
         """Models that :meth:`snapshot` or :meth:`restore` left out since the last call."""
         return self._bank.take_left_out()

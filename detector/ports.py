@@ -4,7 +4,7 @@
 runs against every implementation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from detector.batches import RecordBatch
@@ -55,6 +55,25 @@ class OffsetRange(NamedTuple):
 
     begin: int
     end: int
+
+
+class History(NamedTuple):
+    """Records of a partition that are there to learn from: offsets ``begin`` to before ``end``.
+
+    ``end`` lies right behind the last of them, where the partition goes on; without any both are where its next record
+    will be. ``begin_ms`` is the broker timestamp of the first, or the time now where there is none or it has none.
+    """
+
+    begin: int
+    end: int
+    begin_ms: int
+
+
+class RecordedBatch(NamedTuple):
+    """Records of files as if they came from a partition; ``share``, 0 to 1, of the files' bytes are read."""
+
+    records: RecordBatch
+    share: float
 
 
 class AssignmentListener(Protocol):
@@ -111,6 +130,19 @@ class Source(Protocol):
     def bounds(self, partition: TopicPartition) -> OffsetRange:
         """What the broker keeps at this moment. Raises ``StateUnavailableError`` without an answer."""
 
+    def history(self, partition: TopicPartition, age_ms: int | None) -> History:
+        """What there is to learn from: records whose broker timestamps are at most so old (None: all that is kept).
+
+        May wait, and on any thread. Raises ``StateUnavailableError`` without an answer.
+        """
+
+    def records(self, partition: TopicPartition, stretch: OffsetRange, records_max: int) -> Iterator[RecordBatch]:
+        """Committed records of ``stretch`` in batches, beside what :meth:`fetch` gives; the partition may be gated.
+
+        Reading may wait, and on any thread. Raises ``StateUnavailableError`` without an answer, and where the beginning
+        is not kept.
+        """
+
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit next offsets, waiting for the broker's answer. Raises ``StopWorkerError`` where it cannot be known."""
 
@@ -128,6 +160,16 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Leave the group (``revoked`` is called for what is owned) and release every resource."""
+
+
+class Files(Protocol):
+    """Recorded streams."""
+
+    def batches(self, place: TopicPartition, until_ms: int) -> Iterator[RecordedBatch]:
+        """Every record as one of ``place``; samples at or after ``until_ms``, epoch milliseconds, are to be rejected.
+
+        Raises ``UsageError`` where a file cannot be read.
+        """
 
 
 class Sink(Protocol):

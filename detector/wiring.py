@@ -43,6 +43,7 @@ from detector.settings import (
 from detector.telemetry import Health, HealthServer, Metrics, TelemetryObserver
 from detector.worker import (
     AtLeastOnce,
+    Bootstrap,
     Delivery,
     ExactlyOnce,
     OutputListener,
@@ -308,12 +309,14 @@ class WorkerProcess:
             self.http.close()
 
 
-def build_worker(settings: Settings, *, on_output: OutputListener | None = None) -> WorkerProcess:
+def build_worker(
+    settings: Settings, *, on_output: OutputListener | None = None, bootstrap: Bootstrap | None = None
+) -> WorkerProcess:
     """Assemble everything that `detector run` needs. Raises ``UsageError``; brokers need not be up."""
     pipelines = PipelineFactory(settings)
     connection, group = connection_of(settings.kafka), group_of(settings.kafka)
     clock, metrics = SystemClock(), Metrics.of_process()
-    keeping = state_keeping(settings, connection)
+    keeping = state_keeping(settings, connection, bootstrap)
     source = KafkaSource(connection, group, asks_later=keeping is not None)
     delivery = delivery_of(settings, connection, source)
     worker = Worker(
@@ -376,7 +379,9 @@ def delivery_of(settings: Settings, connection: KafkaConnection, source: KafkaSo
     return ExactlyOnce(source, sink)
 
 
-def state_keeping(settings: Settings, connection: KafkaConnection) -> StateKeeping | None:
+def state_keeping(
+    settings: Settings, connection: KafkaConnection, bootstrap: Bootstrap | None = None
+) -> StateKeeping | None:
     """Give what keeps models over restarts; None where the settings say that nothing shall."""
     if not settings.state.enabled:
         return None
@@ -385,4 +390,5 @@ def state_keeping(settings: Settings, connection: KafkaConnection) -> StateKeepi
         limits=StateLimits(interval_s=settings.state.interval_s, on_state_loss=settings.state.on_state_loss),
         writing=ThreadPoolExecutor(1, "snapshot-writer"),
         reading=ThreadPoolExecutor(1, "snapshot-reader"),
+        bootstrap=bootstrap,
     )

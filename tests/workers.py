@@ -22,6 +22,8 @@ from detector.state import Snapshot, SnapshotHeader, encode
 from detector.worker import (
     AtLeastOnce,
     BatchReport,
+    Bootstrap,
+    BootstrapReport,
     Delivery,
     ExactlyOnce,
     NullObserver,
@@ -34,6 +36,7 @@ from detector.worker import (
     Worker,
     WorkerLimits,
 )
+from detector.worker.observer import BootstrapStage
 
 TOPICS: Final = OutputTopics(events="events", dead_letters="dead-letters")
 GROUP: Final = "group"
@@ -123,6 +126,9 @@ class CountingPipeline:
         self._seen = int(snapshot.columns["seen"][0])
         return snapshot.header.offset
 
+    def forget_episodes(self) -> None:
+        """There are none."""
+
     def take_left_out(self) -> list[LeftOut]:
         return []
 
@@ -196,6 +202,15 @@ class RecordingObserver(NullObserver):
 
     def models_left_out(self, partition: TopicPartition, left_out: LeftOut) -> None:
         self.facts.append(("models_left_out", partition, left_out))
+
+    def bootstrap_begun(self, partition: TopicPartition, stage: BootstrapStage, begin: int, end: int) -> None:
+        self.facts.append(("bootstrap_begun", partition, stage, begin, end))
+
+    def bootstrap_advanced(self, partition: TopicPartition, stage: BootstrapStage, records: int, share: float) -> None:
+        self.facts.append(("bootstrap_advanced", partition, stage, records, share))
+
+    def bootstrap_ended(self, partition: TopicPartition, report: BootstrapReport) -> None:
+        self.facts.append(("bootstrap_ended", partition, report))
 
     def state_lost(self, partition: TopicPartition, reason: str, records_lost: int) -> None:
         self.facts.append(("state_lost", partition, reason, records_lost))
@@ -297,6 +312,7 @@ class Bench:
         at_once: bool = True,
         transactional_id: str | None = None,
         reached: Reached = nowhere,
+        bootstrap: Bootstrap | None = None,
     ) -> None:
         self.broker = broker
         self.clock = clock or ManualClock()
@@ -323,7 +339,7 @@ class Bench:
             clock=self.clock,
             observer=self.observer,
             on_output=on_output,
-            keeping=None if state is None else StateKeeping(self.store, state, self.writing, self.reading),
+            keeping=None if state is None else StateKeeping(self.store, state, self.writing, self.reading, bootstrap),
         )
 
     def turn(self, count: int = 1, *, advance_s: float = 0.0) -> None:

@@ -7,6 +7,7 @@ from types import FrameType
 import structlog
 
 from detector import __version__
+from detector.commands.bootstrap import bootstrap_of
 from detector.commands.warmup import warm_up
 from detector.settings import Settings, config_hash
 from detector.telemetry import configure_logs
@@ -17,7 +18,7 @@ def run_worker(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then stop in order. Raises ``DetectorError`` for what ends it otherwise."""
     configure_logs(settings.telemetry.log_format, settings.telemetry.log_level)
     log = structlog.get_logger("detector")
-    process = build_worker(settings)
+    process = build_worker(settings, bootstrap=bootstrap_of(settings))
     _stop_on_signals(process)
     kernels_seconds = sum(warm_up(settings).values())
     # What start-up made lives as long as the process: the collector need not look at it again.

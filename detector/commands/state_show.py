@@ -79,11 +79,14 @@ def _words(ahead: Outlook, settings: Settings) -> Text:
         case "restore":
             return Text(f"restore from {ahead.offset:,} {replay}", "green")
         case "empty":
-            return Text(f"begin empty at {ahead.offset:,} {replay}", "green")
+            untold = ahead.pointer is not None and ahead.pointer.untold
+            then = f"and learn {ahead.replay:,} before its first word" if untold else replay
+            return Text(f"begin empty at {ahead.offset:,} {then}", "green")
         case "found":
             return Text(f"search, restore from {ahead.offset:,} {replay}", "yellow")
         case "first":
-            return Text(f"begin at {settings.kafka.auto_offset_reset}")
+            learns = settings.state.bootstrap
+            return Text(f"begin at {settings.kafka.auto_offset_reset}" if learns is None else f"learn {learns} first")
         case "lost":
             if settings.state.on_state_loss == "fail":
                 return Text("STOP: STATE LOST", "bold red")

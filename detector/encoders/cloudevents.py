@@ -80,6 +80,7 @@ class CloudEventsEncoder:
     ) -> Event:
         """Encode one transition; equal arguments give equal bytes."""
         severity_text, severity_number = SEVERITIES[transition.severity]
+        anomaly = anomaly_of(transition, identity, policy_name, model, provenance)
         event = AnomalyEvent(
             specversion="1.0",
             id=event_id(transition, identity, provenance),
@@ -93,9 +94,9 @@ class CloudEventsEncoder:
             sequence=f"{transition.sequence:08d}",
             severitytext=severity_text,
             severitynumber=severity_number,
-            data=anomaly_of(transition, identity, policy_name, model, provenance),
+            data=anomaly,
         )
-        return Event(identity.fingerprint.encode(), to_bytes(event))
+        return Event(identity.fingerprint.encode(), to_bytes(event), anomaly.episode_id, transition.state)
 
 
 def anomaly_of(

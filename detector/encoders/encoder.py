@@ -27,8 +27,8 @@ class Encoder(Protocol):
     """Turns transitions into messages.
 
     Called once per transition, in the order of the input. A law of every encoder: the event is a function of the
-    arguments alone, so that a replay sends the same bytes, and its key is the series' fingerprint, so that one series
-    stays in order.
+    arguments alone, so that a replay sends the same bytes, its key is the series' fingerprint, so that one series
+    stays in order, and it names its episode, the same in all events of one.
     """
 
     content_type: str

@@ -10,7 +10,7 @@ operator can cure (ACLs, unknown topics, fatal client errors) raises ``SourceFai
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -39,10 +39,20 @@ from detector.io.kafka_errors import (
     reaction_to,
     words,
 )
+from detector.io.kafka_history import history_of
 from detector.io.kafka_joining import REMEDY, JoinCheck
 from detector.io.kafka_membership import is_member
 from detector.io.kafka_offsets import GroupOffsets
-from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, GroupMember, OffsetRange, TopicPartition
+from detector.io.kafka_reading import read_stretch
+from detector.ports import (
+    NOT_COMMITTED,
+    AssignmentListener,
+    Committed,
+    GroupMember,
+    History,
+    OffsetRange,
+    TopicPartition,
+)
 
 COMMITTED_TRIES: Final = 3
 """Far below ``max.poll.interval.ms``; after the last one the worker stops, since it cannot know where to begin."""
@@ -182,6 +192,14 @@ class KafkaSource:
         if marks is None:
             raise StateUnavailableError(f"no answer about the input's offsets within {BOUNDS_TIMEOUT_S:.0f} s")
         return OffsetRange(*marks)
+
+    def history(self, partition: TopicPartition, age_ms: int | None) -> History:
+        """Ask, and look at the last and the first record, through clients of its own."""
+        return history_of(self._connection, self._group, partition, age_ms)
+
+    def records(self, partition: TopicPartition, stretch: OffsetRange, records_max: int) -> Iterator[RecordBatch]:
+        """Read through a client of its own."""
+        return read_stretch(self._connection, self._group.group_id, partition, stretch, records_max, silence_s=5.0)
 
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit and wait for the answer, trying again until ``commit_timeout_s``.

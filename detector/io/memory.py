@@ -33,11 +33,12 @@ class MemoryBroker:
     """Topics, groups and transactions.
 
     ``available = False`` plays an outage: nothing is read, acknowledged or committed. ``message_bytes_max`` is what it
-    takes as a message's key, value and headers.
+    takes as a message's key, value and headers. ``now_ms`` is the time by which the age of records is told.
     """
 
     def __init__(self) -> None:
         self.available = True
+        self.now_ms = 0
         self.message_bytes_max = MESSAGE_BYTES_MAX
         self._logs: dict[TopicPartition, MemoryLog] = {}
         self._partition_counts: dict[str, int] = {}

@@ -1,11 +1,11 @@
 """A member of a group of the broker in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
 
-from detector.batches import Envelope, RecordBatch
+from detector.batches import TIMESTAMP_UNKNOWN, Envelope, RecordBatch
 from detector.errors import (
     CommitPostponedError,
     SourceFailedError,
@@ -13,7 +13,16 @@ from detector.errors import (
     TransactionAbortedError,
 )
 from detector.io.memory import MemoryBroker
-from detector.ports import NOT_COMMITTED, AssignmentListener, Committed, GroupMember, OffsetRange, TopicPartition
+from detector.io.memory_log import StoredRecord
+from detector.ports import (
+    NOT_COMMITTED,
+    AssignmentListener,
+    Committed,
+    GroupMember,
+    History,
+    OffsetRange,
+    TopicPartition,
+)
 
 OFFSET_UNKNOWN: Final = -1
 """Position of a partition without a commit, to be read from its begin: found out with the first read."""
@@ -106,6 +115,33 @@ class MemorySource:
         if not self._broker.available:
             raise StateUnavailableError("the broker is away")
         return OffsetRange(self._broker.begins(partition), self._broker.log(partition).end)
+
+    def history(self, partition: TopicPartition, age_ms: int | None) -> History:
+        """What lies in the log and is decided."""
+        if not self._broker.available:
+            raise StateUnavailableError("the broker is away")
+        log, now_ms = self._broker.log(partition), self._broker.now_ms
+        found = log.read()
+        if age_ms is not None:
+            young = (row for row, (_, record) in enumerate(found) if record.timestamp_ms >= now_ms - age_ms)
+            found = found[next(young, len(found)) :]
+        if not found:
+            return History(log.stable_end, log.stable_end, now_ms)
+        (begin, first), (last, _) = found[0], found[-1]
+        return History(begin, last + 1, now_ms if first.timestamp_ms == TIMESTAMP_UNKNOWN else first.timestamp_ms)
+
+    def records(self, partition: TopicPartition, stretch: OffsetRange, records_max: int) -> Iterator[RecordBatch]:
+        """What lies in the log and is decided."""
+        position = stretch.begin
+        while position < stretch.end:
+            log = self._broker.log(partition)
+            if not self._broker.available or position < log.begin:
+                raise StateUnavailableError(f"offset {position} cannot be read")
+            found = [each for each in log.read(position, records_max=records_max) if each[0] < stretch.end]
+            if not found:
+                return
+            position = found[-1][0] + 1
+            yield _batch_of(partition, found)
 
     def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit; refused, as by Kafka, when the group does not know us any more."""
@@ -222,11 +258,15 @@ class MemorySource:
             self._positions[place] = found[-1][0] + 1
         if not found:
             return None
-        return RecordBatch(
-            topic=place.topic,
-            partition=place.partition,
-            offsets=np.array([offset for offset, _ in found], dtype=np.int64),
-            timestamps_ms=np.array([record.timestamp_ms for _, record in found], dtype=np.int64),
-            values=[record.value for _, record in found],
-            envelope=lambda row: Envelope(found[row][1].key, found[row][1].headers),
-        )
+        return _batch_of(place, found)
+
+
+def _batch_of(place: TopicPartition, found: Sequence[tuple[int, StoredRecord]]) -> RecordBatch:
+    return RecordBatch(
+        topic=place.topic,
+        partition=place.partition,
+        offsets=np.array([offset for offset, _ in found], dtype=np.int64),
+        timestamps_ms=np.array([record.timestamp_ms for _, record in found], dtype=np.int64),
+        values=[record.value for _, record in found],
+        envelope=lambda row: Envelope(found[row][1].key, found[row][1].headers),
+    )

@@ -4,6 +4,7 @@ YAML files are merged in the order given, environment variables win over files, 
 by ``*_file`` keys. Every unknown key is a fault. Rooms never see these models: wiring turns them into plain values.
 """
 
+from detector.settings.bootstrap import BootstrapSource, bootstrap_source
 from detector.settings.detection import (
     CompiledModel,
     LevelShiftSettings,
@@ -31,6 +32,7 @@ from detector.settings.time_zones import zone_changes
 
 __all__ = [
     "CONFIG_VARIABLE",
+    "BootstrapSource",
     "CompiledModel",
     "DeadLetterSettings",
     "DecoderSettings",
@@ -49,6 +51,7 @@ __all__ = [
     "StateSettings",
     "TelemetrySettings",
     "WorkerSettings",
+    "bootstrap_source",
     "config_hash",
     "effective",
     "load_settings",

@@ -47,6 +47,10 @@ class Origins:
         """Remember that each variable gave its path."""
         self._variables.update({path: variable for variable, path in variables.items()})
 
+    def add_option(self, place: Place, option: str) -> None:
+        """Remember that the command line gave a path."""
+        self._variables[place] = option
+
     def where(self, place: Place) -> str:
         """Say `` (in FILE)`` or `` (from VARIABLE)`` for the longest known part of ``place``; else nothing."""
         for length in range(len(place), 0, -1):

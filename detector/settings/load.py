@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import SettingsError
 
 from detector.errors import UsageError
 from detector.settings.faults import Origins, describe, nearest
-from detector.settings.models import ENVIRONMENT_PREFIX, NESTING, Settings
+from detector.settings.models import ENVIRONMENT_PREFIX, NESTING, Settings, StateSettings
 
 CONFIG_VARIABLE: Final = "DETECTOR_CONFIG"
 """Files to read when the command line names none, separated like ``PATH``."""
@@ -30,10 +30,11 @@ class SettingsFaultsError(UsageError):
         self.faults = tuple(faults)
 
 
-def load_settings(files: Sequence[Path] = ()) -> Settings:
+def load_settings(files: Sequence[Path] = (), *, bootstrap: str | None = None) -> Settings:
     """Read settings from ``files`` (later ones win), or from those in ``DETECTOR_CONFIG``, under the environment.
 
-    Raises ``SettingsFaultsError`` with every fault found.
+    ``bootstrap``, as the command line has it, wins over all of them. Raises ``SettingsFaultsError`` with every fault
+    found.
     """
     faults: list[str] = []
     origins = Origins()
@@ -51,6 +52,9 @@ def load_settings(files: Sequence[Path] = ()) -> Settings:
     settings: Settings | None = None
     try:
         settings = Settings(**merged)
+        if bootstrap is not None:
+            origins.add_option(("state", "bootstrap"), "--bootstrap")
+            settings = _with_bootstrap(settings, bootstrap)
     except ValidationError as error:
         faults.extend(describe(error, origins))
     except SettingsError as error:
@@ -60,6 +64,12 @@ def load_settings(files: Sequence[Path] = ()) -> Settings:
     if faults or settings is None:
         raise SettingsFaultsError(faults)
     return settings
+
+
+def _with_bootstrap(settings: Settings, bootstrap: str) -> Settings:
+    """The same with this; validating the whole anew would let the environment win again."""
+    section = {"state": {**dict(settings.state), "bootstrap": bootstrap}}
+    return settings.model_copy(update=TypeAdapter(dict[str, StateSettings]).validate_python(section))
 
 
 def _configured_files() -> list[Path]:
@@ -143,6 +153,7 @@ def _unknown_variables() -> Iterator[str]:
 
 def _cross_faults(settings: Settings, origins: Origins) -> Iterator[str]:
     """Faults that lie between sections."""
+    yield from _bootstrap_faults(settings, origins.where(("state", "bootstrap")))
     names: set[str] = set()
     models = {"auto", *settings.models}
     for index, policy in enumerate(settings.policies):
@@ -153,3 +164,15 @@ def _cross_faults(settings: Settings, origins: Origins) -> Iterator[str]:
             hint = nearest(policy.model, sorted(models))
             place = origins.where(("policies", index, "model"))
             yield f"policies[{index}].model: {policy.model!r} is not one of `models`{hint}{place}"
+
+
+def _bootstrap_faults(settings: Settings, place: str) -> Iterator[str]:
+    if settings.state.bootstrap is None:
+        return
+    if not settings.state.enabled:
+        yield f"state.bootstrap: needs state.enabled: true, since what was learnt has to be kept{place}"
+    if settings.kafka.auto_offset_reset == "error":
+        yield (
+            "state.bootstrap: is about partitions without a committed offset, and with kafka.auto_offset_reset: error "
+            f"the worker stops at these; leave one of them out{place}"
+        )

@@ -2,9 +2,10 @@
 
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from detector.settings.bootstrap import bootstrap_source
 from detector.settings.detection import ModelChoice, PolicySettings
 from detector.settings.kafka import KafkaSettings
 from detector.settings.section import Section
@@ -147,6 +148,12 @@ class StateSettings(Section):
         description="Without a usable snapshot, and (without kept models, too) where the input does not hold the "
         "next record: learn the partition anew with a warning, or stop.",
     )
+    bootstrap: str | None = Field(
+        default=None,
+        description="What a partition without a committed offset learns before it says anything, in place of "
+        "`kafka.auto_offset_reset`: records at most so old (`14d`, `36h`; s, m, h, d, w), all that are kept "
+        "(`earliest`), or first the CSV or JSONL files of a path (`./history`) and then all that are kept.",
+    )
     river_objects: bool = Field(
         default=False,
         description="Keep models of river, too: as pickles that are read with a list of allowed classes.",
@@ -158,6 +165,13 @@ class StateSettings(Section):
         description="Bytes of river models in one partition's snapshot, shared evenly by its river models; what lies "
         "beyond is left out.",
     )
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _bootstrap_can_be_read(cls, value: str | None) -> str | None:
+        if value is not None:
+            bootstrap_source(value)
+        return value
 
 
 class DeliverySettings(Section):

@@ -89,7 +89,9 @@ class HealthServer:
     def _ready(self) -> _Answer:
         if self._health.ready():
             return _text(HTTPStatus.OK, "ready")
-        return _text(HTTPStatus.SERVICE_UNAVAILABLE, "the group has not been joined yet")
+        return _text(
+            HTTPStatus.SERVICE_UNAVAILABLE, "the group is not joined yet, or partitions are still without their models"
+        )
 
 
 def _text(status: HTTPStatus, sentence: str) -> _Answer:

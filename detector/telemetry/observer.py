@@ -9,10 +9,11 @@ from structlog.typing import FilteringBoundLogger
 
 from detector.batches import STAGES, TIMESTAMP_UNKNOWN, LeftOut
 from detector.ports import TopicPartition
+from detector.telemetry.bootstraps import BootstrapTelemetry
 from detector.telemetry.logs import RareWarnings
 from detector.telemetry.metric import PARTITION
 from detector.telemetry.metrics import METRICS, Metrics
-from detector.worker.observer import BatchReport
+from detector.worker.observer import BatchReport, BootstrapReport, BootstrapStage
 
 PARTITION_GAUGES: Final = tuple(
     metric.name for metric in METRICS if metric.kind == "gauge" and metric.labels == PARTITION
@@ -126,6 +127,7 @@ class TelemetryObserver:
         self._metrics = metrics
         self._log = log
         self._rare = RareWarnings(log, monotonic_s)
+        self._bootstraps = BootstrapTelemetry(metrics, log, monotonic_s)
         self._series_limit = series_limit
         self._children: dict[TopicPartition, _PartitionMetrics] = {}
         self._owned: set[TopicPartition] = set()
@@ -257,6 +259,18 @@ class TelemetryObserver:
     def replayed(self, partition: TopicPartition, records: int) -> None:
         """Count."""
         self._replayed.labels(*_labels(partition)).inc(records)
+
+    def bootstrap_begun(self, partition: TopicPartition, stage: BootstrapStage, begin: int, end: int) -> None:
+        """Tell."""
+        self._bootstraps.begin(partition, stage, begin, end)
+
+    def bootstrap_advanced(self, partition: TopicPartition, stage: BootstrapStage, records: int, share: float) -> None:
+        """Count, and tell seldom."""
+        self._bootstraps.advance(partition, stage, records, share)
+
+    def bootstrap_ended(self, partition: TopicPartition, report: BootstrapReport) -> None:
+        """Count and tell."""
+        self._bootstraps.end(partition, report)
 
     def state_lost(self, partition: TopicPartition, reason: str, records_lost: int) -> None:
         """Count and warn."""

@@ -56,6 +56,23 @@ STATE_METRICS: Final[tuple[Metric, ...]] = (
         "Many per restart: shorten state.interval_s, and give graceful stops their time.",
     ),
     Metric(
+        "detector_records_bootstrapped_total",
+        "counter",
+        PARTITION,
+        "records",
+        "Records learnt before a partition without a commit said its first word (state.bootstrap); nothing was sent.",
+        "Rising while detector_partitions_restoring is above 0: wait; the log's bootstrap_advanced says how far it is.",
+    ),
+    Metric(
+        "detector_bootstrap_rejected_total",
+        "counter",
+        (*PARTITION, "reason"),
+        "records",
+        "Records of a bootstrap that could not be used, by reason; they become no dead letters.",
+        "too_far_ahead: samples of files of a time that the partition holds itself. Else see "
+        "detector_records_rejected_total.",
+    ),
+    Metric(
         "detector_models_left_out_total",
         "counter",
         (*PARTITION, "reason"),

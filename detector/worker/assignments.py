@@ -43,6 +43,9 @@ class ProcessingPipeline(Pipeline, Protocol):
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         """Become what the snapshot says; raises ``SnapshotRefusedError``, and is of no use after that."""
 
+    def forget_episodes(self) -> None:
+        """Keep what was learnt, and nothing of episodes: none is open, and no silence is noticed of unseen series."""
+
     def take_left_out(self) -> Sequence[LeftOut]:
         """Models that a snapshot or the restore left out since the last call."""
 
@@ -56,25 +59,31 @@ class PartitionState(Enum):
     ::
 
         assigned ─▶ RESTORING ─▶ REPLAYING ─▶ LIVE ── revoked ──▶ HANDING_OVER ─▶ DROPPED
-                        │            │          │              (snapshot, commit)    ▲
-                        └────────────┴──────────┴──── lost, or a transaction aborted ┘
+                        │   │        │          ▲  │           (snapshot, commit)    ▲
+                        │   └────────┴──────────┼──┴─ lost, or a transaction aborted ┘
+                        └──▶ BOOTSTRAPPING ─────┘
 
     RESTORING: gated, its snapshot is fetched. REPLAYING: records below the committed offset go through the models, and
     nothing is sent. A revocation may come in every state; only what is LIVE has anything to commit. Without snapshots a
     partition is LIVE at once. A partition that comes back begins anew: state is never kept across owners. After an
-    aborted transaction a new life begins in its place, RESTORING.
+    aborted transaction a new life begins in its place, RESTORING. BOOTSTRAPPING: gated; it learns what is there before
+    it says its first word, see :mod:`detector.worker.bootstraps`; it survives aborted transactions.
     """
 
     RESTORING = "restoring"
+    BOOTSTRAPPING = "bootstrapping"
     REPLAYING = "replaying"
     LIVE = "live"
     HANDING_OVER = "handing_over"
     DROPPED = "dropped"
 
 
+NOT_OPEN: Final = frozenset({PartitionState.RESTORING, PartitionState.BOOTSTRAPPING})
+"""Gated: no record of these is processed."""
 LEAVING: Final = frozenset({PartitionState.HANDING_OVER, PartitionState.DROPPED})
 TRANSITIONS: Final[Mapping[PartitionState, frozenset[PartitionState]]] = {
-    PartitionState.RESTORING: LEAVING | {PartitionState.REPLAYING, PartitionState.LIVE},
+    PartitionState.RESTORING: LEAVING | {PartitionState.BOOTSTRAPPING, PartitionState.REPLAYING, PartitionState.LIVE},
+    PartitionState.BOOTSTRAPPING: LEAVING | {PartitionState.LIVE},
     PartitionState.REPLAYING: LEAVING | {PartitionState.LIVE},
     PartitionState.LIVE: LEAVING,
     PartitionState.HANDING_OVER: frozenset({PartitionState.DROPPED}),
@@ -88,7 +97,8 @@ class OwnedPartition:
     ``committed`` is what the broker is known to hold (None while it must be asked), ``processed`` the next offset to
     process (None before the first record), ``pointer`` what says how to get the state back; it is committed beside the
     offset. ``replay_until`` is the offset from which on output is sent. ``live`` stays true when a live partition is
-    handed over. ``was_committed``: the group has had an offset for it, in this life or the one before.
+    handed over. ``was_committed``: the group has had an offset for it, in this life or the one before. ``opening`` is
+    what must be committed before a partition that is bootstrapped goes on.
     """
 
     __slots__ = (
@@ -96,6 +106,7 @@ class OwnedPartition:
         "committed",
         "guard",
         "live",
+        "opening",
         "pipeline",
         "place",
         "pointer",
@@ -122,6 +133,7 @@ class OwnedPartition:
         self.replay_until = NOT_COMMITTED.offset if committed is None else committed.offset
         self.skipped_from: int | None = None
         self.snapshot_due_s = 0.0
+        self.opening: Committed | None = None
         self.was_committed = committed is not None and committed.offset >= 0
 
     def move(self, state: PartitionState) -> None:
@@ -144,7 +156,7 @@ class OwnedPartition:
     def due(self) -> Committed | None:
         """Give what should be committed; None where nothing has been processed, or the state is not whole yet."""
         if self.processed is None or not self.live:
-            return None
+            return self.opening
         return Committed(self.processed, "" if self.pointer is None else format_pointer(self.pointer))
 
 
@@ -170,10 +182,10 @@ class Assignments:
         self._count()
 
     def restart(self) -> list[TopicPartition]:
-        """Begin a new life of every partition that has read anything; what the group has committed must be asked."""
+        """Begin a new life of every partition that has said anything; what the group has committed must be asked."""
         places = []
         for place, partition in self._owned.items():
-            if partition.state is not PartitionState.RESTORING:
+            if partition.state not in NOT_OPEN:
                 begins = partition.first_offset()
                 partition.move(PartitionState.DROPPED)
                 fresh = self._owned[place] = self._new(place, None)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from detector.errors import StateLostError, StateUnavailableError
 from detector.ports import NOT_COMMITTED, Clock, OffsetRange, Source, TopicPartition
 from detector.state import empty_pointer
-from detector.worker.assignments import Assignments, OwnedPartition, PartitionState
+from detector.worker.assignments import NOT_OPEN, Assignments, OwnedPartition, PartitionState
 from detector.worker.limits import OnStateLoss
 from detector.worker.observer import WorkerObserver
 
@@ -103,7 +103,7 @@ class Gaps:
     def add(self, place: TopicPartition, offset: int) -> None:
         """Remember that ``offset`` is not kept. A partition that is being restored is asked about there."""
         partition = self._assignments.at(place)
-        if partition.state is not PartitionState.RESTORING:
+        if partition.state not in NOT_OPEN:
             self._waiting.append((partition, offset))
 
     def turn(self) -> None:

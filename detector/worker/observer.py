@@ -5,7 +5,7 @@ block.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from detector.batches import LeftOut, Output
 from detector.ports import TopicPartition
@@ -47,6 +47,24 @@ class BatchReport(NamedTuple):
     oldest_timestamp_ms: int
     newest_timestamp_ms: int
     processed_ms: int
+
+
+BootstrapStage = Literal["files", "topic"]
+
+
+class BootstrapReport(NamedTuple):
+    """One stage of a partition's bootstrap, at its end.
+
+    ``rejected`` records by reason; ``opened`` and ``updated``: events about episodes that are open at its end, which
+    are sent. ``seconds`` since its beginning.
+    """
+
+    stage: BootstrapStage
+    records: int
+    rejected: Mapping[str, int]
+    opened: int
+    updated: int
+    seconds: float
 
 
 class WorkerObserver(Protocol):
@@ -93,6 +111,15 @@ class WorkerObserver(Protocol):
 
     def replayed(self, partition: TopicPartition, records: int) -> None:
         """So many records, whose events were delivered before, went through the models again."""
+
+    def bootstrap_begun(self, partition: TopicPartition, stage: BootstrapStage, begin: int, end: int) -> None:
+        """A partition without a commit learns without a word: from files, or from its offsets ``begin`` to ``end``."""
+
+    def bootstrap_advanced(self, partition: TopicPartition, stage: BootstrapStage, records: int, share: float) -> None:
+        """So many more records were learnt; of the stage ``share``, 0 to 1, is done."""
+
+    def bootstrap_ended(self, partition: TopicPartition, report: BootstrapReport) -> None:
+        """A stage is done; after the stage ``topic`` the partition is live."""
 
     def state_lost(self, partition: TopicPartition, reason: str, records_lost: int) -> None:
         """The partition begins to learn anew, or the worker stops; so many records are gone unread."""
@@ -150,6 +177,15 @@ class NullObserver:
         """Ignore."""
 
     def replayed(self, partition: TopicPartition, records: int) -> None:
+        """Ignore."""
+
+    def bootstrap_begun(self, partition: TopicPartition, stage: BootstrapStage, begin: int, end: int) -> None:
+        """Ignore."""
+
+    def bootstrap_advanced(self, partition: TopicPartition, stage: BootstrapStage, records: int, share: float) -> None:
+        """Ignore."""
+
+    def bootstrap_ended(self, partition: TopicPartition, report: BootstrapReport) -> None:
         """Ignore."""
 
     def state_lost(self, partition: TopicPartition, reason: str, records_lost: int) -> None:

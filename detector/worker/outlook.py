@@ -7,7 +7,7 @@ from detector.errors import SnapshotRefusedError
 from detector.ports import Committed, OffsetRange, SnapshotStore, TopicPartition
 from detector.state import Pointer, Snapshot, check_origin, empty_pointer, format_pointer, parse_pointer
 from detector.worker.gaps import gap_at
-from detector.worker.restores import chosen
+from detector.worker.restores import chosen, shortened
 
 Kind = Literal["restore", "found", "empty", "lost", "first"]
 RIVER_LENGTHS = ".river.lengths"
@@ -49,8 +49,8 @@ class Outlook:
 
     ``restore``: from the state that the pointer names; ``found``: from another snapshot, found by a search; ``empty``:
     from the empty state; ``lost``: learn anew, or stop, as ``state.on_state_loss`` says; ``first``: nothing was
-    committed. It reads from ``offset`` on (-1: as ``kafka.auto_offset_reset`` says) and is silent for ``replay``
-    records.
+    committed. It reads from ``offset`` on (-1: as ``kafka.auto_offset_reset`` or ``state.bootstrap`` says) and is
+    silent for ``replay`` records.
     """
 
     kind: Kind
@@ -71,8 +71,10 @@ def outlook(
     loaded = chosen(store, lambda each: _Judge(each, judging), place, committed)
     pointer, loss = loaded.pointer, loaded.loss
     if committed.offset < 0:
-        reason = loss or "nothing is committed: kafka.auto_offset_reset decides"
+        reason = loss or "nothing is committed: kafka.auto_offset_reset decides, or state.bootstrap"
         return Outlook("first" if loss is None else "lost", -1, 0, reason, None, loaded.cluster)
+    if pointer is not None:
+        pointer = shortened(pointer, committed.offset, bounds)
     gap = gap_at(committed.offset if pointer is None else pointer.offset, committed.offset, bounds)
     if gap is not None:
         loss = gap.reason

@@ -7,6 +7,8 @@
    models and nothing is sent, since everything before C was delivered. From C on the partition is live.
 4. Without a usable snapshot, or when the input does not hold the records from S on, the state is lost:
    ``on_state_loss`` decides.
+5. Where nothing is committed the partition begins as the source says, or is bootstrapped first
+   (:mod:`detector.worker.bootstraps`).
 
 One partition at a time; the others flow meanwhile. Brokers without an answer are asked again, never taken for a loss.
 """
@@ -17,8 +19,11 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
+import msgspec
+
+from detector.batches import Event
 from detector.errors import SnapshotRefusedError, StateUnavailableError, StopWorkerError
-from detector.ports import Clock, Committed, SnapshotStore, Source, TopicPartition
+from detector.ports import Clock, Committed, History, OffsetRange, SnapshotStore, Source, TopicPartition
 from detector.state import Pointer, Snapshot, decode, empty_pointer, format_pointer, parse_pointer
 from detector.worker.assignments import (
     Assignments,
@@ -27,7 +32,8 @@ from detector.worker.assignments import (
     PipelineFactory,
     ProcessingPipeline,
 )
-from detector.worker.gaps import gap_at, records_lost, stop_if_told
+from detector.worker.bootstraps import Bootstrap, Bootstraps
+from detector.worker.gaps import Gap, gap_at, records_lost, stop_if_told
 from detector.worker.limits import StateLimits
 from detector.worker.observer import WorkerObserver
 
@@ -50,13 +56,17 @@ P = TypeVar("P", bound=Restorable)
 
 
 class Loaded(NamedTuple, Generic[P]):
-    """A pipeline with the state that ``pointer`` names; without a pointer it is empty, and ``loss`` may say why."""
+    """A pipeline with the state that ``pointer`` names; without a pointer it is empty, and ``loss`` may say why.
+
+    ``history`` is what a partition without a commit is to learn from first, where that was asked for.
+    """
 
     committed: Committed
     cluster: str
     pipeline: P
     pointer: Pointer | None
     loss: str | None
+    history: History | None = None
 
 
 def load(
@@ -65,6 +75,7 @@ def load(
     pipeline_factory: PipelineFactory,
     place: TopicPartition,
     known: Committed | None,
+    bootstrap: Bootstrap | None = None,
 ) -> Loaded[ProcessingPipeline]:
     """Fetch and restore what can be had; runs beside the loop. What is committed is asked for unless ``known``.
 
@@ -72,7 +83,10 @@ def load(
     hold this partition.
     """
     committed = source.committed([place])[place] if known is None else known
-    return chosen(store, pipeline_factory, place, committed)
+    loaded = chosen(store, pipeline_factory, place, committed)
+    if committed.offset >= 0 or bootstrap is None:
+        return loaded
+    return loaded._replace(history=source.history(place, bootstrap.age_ms))
 
 
 def chosen(
@@ -149,6 +163,13 @@ def refusal_of(pointer: Pointer, committed_offset: int, cluster: str, config_has
     return None
 
 
+def shortened(pointer: Pointer, committed_offset: int, bounds: OffsetRange) -> Pointer:
+    """The same, or a bootstrap that begins later: what retention has taken of its beginning is not missed."""
+    if not pointer.untold:
+        return pointer
+    return msgspec.structs.replace(pointer, offset=max(pointer.offset, min(bounds.begin, committed_offset)))
+
+
 class Restorer:
     """Restores what is RESTORING, one partition at a time; called once per turn of the loop."""
 
@@ -162,7 +183,18 @@ class Restorer:
         limits: StateLimits,
         clock: Clock,
         observer: WorkerObserver,
+        bootstrap: Bootstrap | None = None,
     ) -> None:
+        self._bootstrap = bootstrap
+        self._bootstraps = Bootstraps(
+            bootstrap=bootstrap,
+            source=source,
+            executor=executor,
+            assignments=assignments,
+            limits=limits,
+            clock=clock,
+            observer=observer,
+        )
         self._source = source
         self._store = store
         self._executor = executor
@@ -174,7 +206,11 @@ class Restorer:
         self._retry_s = clock.monotonic_s()
 
     def turn(self) -> None:
-        """Begin the next restore, or end the one whose snapshot has come. Raises ``StopWorkerError``."""
+        """Begin the next restore, or end the one whose snapshot has come. Raises ``StopWorkerError``.
+
+        What is bootstrapped goes on beside that; raises ``UsageError`` where its files cannot be read.
+        """
+        self._bootstraps.turn()
         if self._job is None:
             self._begin()
             return
@@ -193,6 +229,14 @@ class Restorer:
                 return  # the snapshot is there; only the input gave no answer
         self._job = None
 
+    def take_untold(self) -> list[Event]:
+        """Events that partitions have to send before they go live, with the next commit."""
+        return self._bootstraps.take_untold()
+
+    def go_back(self) -> None:
+        """Nothing sent since the last commit will be seen."""
+        self._bootstraps.go_back()
+
     def _begin(self) -> None:
         moment_s = self._clock.monotonic_s()
         if moment_s < self._retry_s:
@@ -202,7 +246,8 @@ class Restorer:
         if partition is None:
             return
         factory: Callable[[TopicPartition], ProcessingPipeline] = self._assignments.pipeline_factory
-        loading = self._executor.submit(load, self._source, self._store, factory, partition.place, partition.committed)
+        source, store, committed = self._source, self._store, partition.committed
+        loading = self._executor.submit(load, source, store, factory, partition.place, committed, self._bootstrap)
         self._job = (partition, loading, moment_s)
 
     def _end(self, partition: OwnedPartition, loaded: Loaded[ProcessingPipeline], began_s: float) -> None:
@@ -210,22 +255,22 @@ class Restorer:
         place, committed = partition.place, loaded.committed
         if committed.offset < 0 and partition.was_committed:
             raise StopWorkerError(f"the group has forgotten its offset of {place.topic}[{place.partition}]")
-        pointer, pipeline, loss, gap = loaded.pointer, loaded.pipeline, loaded.loss, None
-        if committed.offset >= 0:
-            begins_at = committed.offset if pointer is None else pointer.offset
-            gap = gap_at(begins_at, committed.offset, self._source.bounds(place))
-        if gap is not None:
-            loss = gap.reason
-            pointer, pipeline = None, self._assignments.pipeline_factory(place)
+        loaded, gap = self._placed(place, loaded)
+        loss = loaded.loss if gap is None else gap.reason
         if loss is not None:
             stop_if_told(place, loss, gap, self._limits.on_state_loss, self._observer)
-        if loss is not None and committed.offset >= 0:
-            start = committed.offset if gap is None else gap.start
-            pointer = empty_pointer(start, generation=0, config_hash=pipeline.config_hash, cluster=loaded.cluster)
+            loaded = self._anew(place, loaded, gap)
+        if loaded.history is not None:
+            self._say_lost(place, loss, gap)
+            self._bootstraps.begin(partition, loaded.history, loaded.cluster)
+            return
+        pointer = loaded.pointer
+        if pointer is not None and pointer.untold:
+            self._bootstraps.resume(partition, committed, self._with_files(place, pointer))
+            return
         self._source.open(place, partition.skipped_from if pointer is None else pointer.offset)
-        if loss is not None:
-            self._observer.state_lost(place, loss, records_lost(gap))
-        partition.pipeline, partition.pointer, partition.cluster = pipeline, pointer, loaded.cluster
+        self._say_lost(place, loss, gap)
+        partition.pipeline, partition.pointer, partition.cluster = loaded.pipeline, pointer, loaded.cluster
         partition.committed, partition.replay_until = committed, committed.offset
         partition.snapshot_due_s = self._clock.monotonic_s() + self._limits.interval_s * _stagger(place)
         if pointer is None:
@@ -237,8 +282,43 @@ class Restorer:
         if loss is None:
             seconds = self._clock.monotonic_s() - began_s
             self._observer.restored(place, seconds, pointer.offset, committed.offset)
-            for left_out in pipeline.take_left_out():
+            for left_out in loaded.pipeline.take_left_out():
                 self._observer.models_left_out(place, left_out)
+
+    def _placed(self, place: TopicPartition, loaded: Loaded[P]) -> tuple[Loaded[P], Gap | None]:
+        """The same with what the input lacks."""
+        committed, pointer = loaded.committed.offset, loaded.pointer
+        if committed < 0:
+            return loaded, None
+        bounds = self._source.bounds(place)
+        if pointer is not None:
+            pointer = shortened(pointer, committed, bounds)
+            loaded = loaded._replace(pointer=pointer)
+        return loaded, gap_at(committed if pointer is None else pointer.offset, committed, bounds)
+
+    def _anew(
+        self, place: TopicPartition, loaded: Loaded[ProcessingPipeline], gap: Gap | None
+    ) -> Loaded[ProcessingPipeline]:
+        """The empty state in place of one that is lost."""
+        if loaded.committed.offset < 0:
+            return loaded
+        pipeline = loaded.pipeline if gap is None else self._assignments.pipeline_factory(place)
+        start = loaded.committed.offset if gap is None else gap.start
+        pointer = empty_pointer(start, generation=0, config_hash=pipeline.config_hash, cluster=loaded.cluster)
+        return loaded._replace(pipeline=pipeline, pointer=pointer)
+
+    def _with_files(self, place: TopicPartition, pointer: Pointer) -> Pointer:
+        """The same; where its files are not to be had any more that is said, and the partition's records are left."""
+        if pointer.files_until_ms is None or self._bootstraps.has_files:
+            return pointer
+        reason = "its bootstrap from files was cut short, and state.bootstrap names none now"
+        stop_if_told(place, reason, None, self._limits.on_state_loss, self._observer)
+        self._say_lost(place, reason, None)
+        return pointer.bootstrapping()
+
+    def _say_lost(self, place: TopicPartition, loss: str | None, gap: Gap | None) -> None:
+        if loss is not None:
+            self._observer.state_lost(place, loss, records_lost(gap))
 
 
 def _stagger(place: TopicPartition) -> float:

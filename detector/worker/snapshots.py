@@ -18,6 +18,7 @@ from detector.columns import Deferred
 from detector.ports import Clock, Message, Receipt, Sink, SnapshotStore, TopicPartition
 from detector.state import CHUNK_BYTES_MAX, Pointer, SnapshotHeader, chunks_of, encode
 from detector.worker.assignments import Assignments, OwnedPartition, StateSlices
+from detector.worker.bootstraps import waits_for_snapshot
 from detector.worker.limits import StateLimits
 from detector.worker.observer import WorkerObserver
 from detector.worker.restores import pointer_is_committed
@@ -183,6 +184,8 @@ class SnapshotTaker:
         return max(0.0, deadline_s - self._clock.monotonic_s())
 
     def _may_begin(self, partition: OwnedPartition) -> bool:
+        if waits_for_snapshot(partition):
+            return True
         if not partition.live or partition.processed is None or not pointer_is_committed(partition):
             return False
         assert partition.pointer is not None, "what is committed is there"

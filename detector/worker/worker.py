@@ -13,10 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from detector.batches import TIMESTAMP_UNKNOWN, Output, RecordBatch
+from detector.batches import TIMESTAMP_UNKNOWN, Event, Output, RecordBatch
 from detector.errors import DeliveryFailedError, TransactionAbortedError
 from detector.ports import Clock, Message, SnapshotStore, Source, TopicPartition
-from detector.worker.assignments import Assignments, OwnedPartition, PartitionState, PipelineFactory
+from detector.worker.assignments import NOT_OPEN, Assignments, OwnedPartition, PartitionState, PipelineFactory
+from detector.worker.bootstraps import Bootstrap
 from detector.worker.checkpoint import LAST_SNAPSHOTS, Checkpoint, Membership
 from detector.worker.dead_letters import dead_letter
 from detector.worker.delivery import Delivery
@@ -49,12 +50,16 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class StateKeeping:
-    """What a worker needs to keep models over restarts. Each executor has one thread, and the worker ends both."""
+    """What a worker needs to keep models over restarts. Each executor has one thread, and the worker ends both.
+
+    With ``bootstrap`` partitions without a commit learn before they say anything.
+    """
 
     store: SnapshotStore
     limits: StateLimits
     writing: Executor
     reading: Executor
+    bootstrap: Bootstrap | None = None
 
     def close(self) -> None:
         """End without waiting."""
@@ -150,6 +155,7 @@ class Worker:
             limits=keeping.limits,
             clock=self._clock,
             observer=self._observer,
+            bootstrap=keeping.bootstrap,
         )
 
     @property
@@ -206,6 +212,8 @@ class Worker:
             self._take()
         if ready:
             self._sink.poll(0)
+            if self._restorer is not None:
+                self._send_events(self._restorer.take_untold())
             self._checkpoint.turn()
             if self._taker is not None:
                 self._taker.turn()
@@ -217,8 +225,9 @@ class Worker:
             self._dead_letter_bytes_max = max(DEAD_LETTER_BYTES_MIN, self._dead_letter_bytes_max // 2)
         elif error.too_large is not None:
             raise DeliveryFailedError(str(error)) from error
-        if self._taker is not None:
+        if self._taker is not None and self._restorer is not None:
             self._taker.drop(str(error))
+            self._restorer.go_back()
         restarted = self._assignments.restart()
         self._source.gate(restarted)
         self._observer.transaction_aborted(str(error), len(restarted))
@@ -300,7 +309,7 @@ class Worker:
 
     def _replay(self, partition: OwnedPartition, batch: RecordBatch) -> RecordBatch | None:
         """Learn what was delivered before, without a word; give what lies past it, if anything does."""
-        if partition.state is PartitionState.RESTORING:
+        if partition.state in NOT_OPEN:
             # The gate let it through; the records are read again when the partition is opened.
             partition.skip(int(batch.offsets[0]))
             return None
@@ -312,9 +321,12 @@ class Worker:
             self._assignments.move(partition, PartitionState.LIVE)
         return batch.rows(rows, len(batch)) if rows < len(batch) else None
 
-    def _send(self, batch: RecordBatch, output: Output) -> None:
-        for event in output.events:
+    def _send_events(self, events: Sequence[Event]) -> None:
+        for event in events:
             self._sink.send(Message(self._topics.events, event.key, event.value, self._event_headers))
+
+    def _send(self, batch: RecordBatch, output: Output) -> None:
+        self._send_events(output.events)
         bytes_max = self._dead_letter_bytes_max
         for reject in output.rejects:
             self._sink.send(dead_letter(self._topics.dead_letters, batch, reject, bytes_max=bytes_max))

@@ -116,3 +116,13 @@ def test_the_media_type_is_named(encoder: Encoder) -> None:
     main, _, rest = encoder.content_type.partition("/")
     assert main == "application"
     assert rest
+
+
+def test_it_names_the_episode_and_what_happened_to_it(encoder: Encoder) -> None:
+    opened, updated, closed = (
+        encoder.encode(each, IDENTITY, "default", MODEL, PROVENANCE) for each in (OPENED, UPDATED, CLOSED)
+    )
+    assert (opened.state, updated.state, closed.state) == ("opened", "updated", "closed")
+    assert opened.episode == updated.episode == closed.episode != ""
+    other = encoder.encode(replace(OPENED, started_ms=OPENED.started_ms + 1), IDENTITY, "default", MODEL, PROVENANCE)
+    assert other.episode != opened.episode

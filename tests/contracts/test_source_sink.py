@@ -329,6 +329,17 @@ class RangeContract:
         assert reader.listener.starts[place] == NOT_COMMITTED
         assert reader.listener.gaps == []
 
+    def test_what_is_there_to_learn_from_ends_behind_the_last_record(self, retaining: RetainingWorld) -> None:
+        place = TopicPartition(retaining.topic(), 0)
+        source = retaining.reader(place.topic).source
+        history = source.history(place, None)
+        assert history[:2] == (0, 0)
+        retaining.fill(place, 60)
+        retaining.expire(place, 20)
+        history = source.history(place, None)
+        assert (history.begin, history.end) == (20, 60)
+        assert source.history(place, 3_600_000)[:2] in {(20, 60), (60, 60)}, "in memory records have no time"
+
     def test_without_a_commit_the_latest_begins_at_the_end(self, retaining: RetainingWorld) -> None:
         place = TopicPartition(retaining.topic(), 0)
         retaining.fill(place, 60)

@@ -59,6 +59,9 @@ class HashingPipeline:
         self._digests = snapshot.columns["digests"].tobytes()
         return snapshot.header.offset
 
+    def forget_episodes(self) -> None:
+        """There are none."""
+
     def take_left_out(self) -> list[LeftOut]:
         return []
 

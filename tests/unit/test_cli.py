@@ -58,6 +58,26 @@ class TestExitCodes:
         assert "no.such.option" in stderr
         assert len(stderr.splitlines()) == 1
 
+    @pytest.mark.parametrize(
+        ("what", "line"),
+        [
+            ("14x", "settings: state.bootstrap: should be a length of time such as 14d or 36h, earliest, or a path "),
+            ("./no", "settings: state.bootstrap: no: no such file or folder"),
+            (".", "settings: state.bootstrap: no file ending in "),
+            ("7d", "settings: kafka.bootstrap_servers is needed here"),
+            ("earliest", "settings: kafka.bootstrap_servers is needed here"),
+            ("history", "settings: kafka.bootstrap_servers is needed here"),
+        ],
+    )
+    def test_what_to_learn_from_is_checked_before_anything_else(self, what: str, line: str) -> None:
+        if what == "history":
+            Path("history").mkdir()
+            Path("history/a.csv").write_text("time,value\n1,2\n", encoding="utf-8")
+        code, _, stderr = invoke("run", "--bootstrap", what)
+        assert code == 2
+        assert len(stderr.splitlines()) == 1
+        assert stderr.startswith(line)
+
     def test_an_unknown_command_ends_with_two(self) -> None:
         assert invoke("walk")[0] == 2
 

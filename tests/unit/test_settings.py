@@ -14,6 +14,7 @@ from detector.settings import (
     PolicySettings,
     Settings,
     SettingsFaultsError,
+    bootstrap_source,
     config_hash,
     effective,
     load_settings,
@@ -308,3 +309,52 @@ class TestHash:
         assert config_hash(load_settings([write("policies: [{name: x}]")])) != plain
         assert config_hash(load_settings([write("series: {timer_interval_s: 61}")])) != plain
         assert config_hash(load_settings([write("series: {idle_expiry_s: 0}")])) != plain
+
+
+class TestBootstrap:
+    @pytest.mark.parametrize(
+        ("text", "age_ms"),
+        [("90s", 90_000), ("5m", 300_000), ("36h", 129_600_000), ("14d", 1_209_600_000), ("2w", 1_209_600_000)],
+    )
+    def test_a_length_of_time(self, text: str, age_ms: int) -> None:
+        assert bootstrap_source(text) == (age_ms, None)
+        assert load_settings([write(f"state: {{bootstrap: {text}}}")]).state.bootstrap == text
+
+    @pytest.mark.parametrize("text", ["./history", "/a/b", "a.jsonl", ".."])
+    def test_a_path(self, text: str) -> None:
+        assert bootstrap_source(text) == (None, Path(text))
+
+    def test_everything(self) -> None:
+        assert bootstrap_source("earliest") == (None, None)
+        assert load_settings().state.bootstrap is None
+
+    @pytest.mark.parametrize("text", ["14x", "14 d", "-1d", "d", "fortnight", "latest", "''"])
+    def test_what_is_none_of_these_is_one_readable_line(self, text: str) -> None:
+        (line,) = faults(write(f"state: {{bootstrap: {text}}}"))
+        shown = "''" if text == "''" else repr(text)
+        assert line == (
+            "settings: state.bootstrap: should be a length of time such as 14d or 36h, earliest, or a path such as "
+            f"./history, not {shown} (in detector.yaml)"
+        )
+
+    @pytest.mark.parametrize("text", ["0d", "3651d"])
+    def test_an_age_has_limits(self, text: str) -> None:
+        (line,) = faults(write(f"state: {{bootstrap: {text}}}"))
+        assert "more than nothing and at most 3650d" in line
+
+    def test_it_needs_models_that_are_kept_and_a_start_that_is_not_refused(self) -> None:
+        text = "{state: {enabled: false, bootstrap: 1d}, kafka: {auto_offset_reset: error}}"
+        kept, refused = faults(write(text))
+        assert kept.startswith("settings: state.bootstrap: needs state.enabled: true")
+        assert "kafka.auto_offset_reset: error" in refused
+
+    def test_the_command_line_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DETECTOR_STATE__BOOTSTRAP", "2d")
+        settings = load_settings([write("{state: {bootstrap: 1d, interval_s: 5}}")], bootstrap="3d")
+        assert (settings.state.bootstrap, settings.state.interval_s) == ("3d", 5)
+        with pytest.raises(SettingsFaultsError, match=r"'3y' \(from --bootstrap\)$"):
+            load_settings(bootstrap="3y")
+
+    def test_it_is_no_part_of_the_configuration_hash(self) -> None:
+        settings = [load_settings(bootstrap=text) for text in (None, "1d")]
+        assert len({config_hash(each) for each in settings}) == 1

@@ -319,6 +319,14 @@ class TestPointer:
         assert parse_pointer(format_pointer(POINTER)) == POINTER
         assert len(format_pointer(POINTER)) < 300
 
+    @pytest.mark.parametrize("files_until_ms", [None, 0, 1_700_000_000_000])
+    def test_a_bootstrap_that_is_under_way_is_told_by_it(self, files_until_ms: int | None) -> None:
+        pointer = POINTER.bootstrapping(files_until_ms=files_until_ms)
+        assert parse_pointer(format_pointer(pointer)) == pointer
+        assert (pointer.untold, pointer.files_until_ms) == (True, files_until_ms)
+        assert pointer != POINTER
+        assert pointer.told() == POINTER
+
     def test_without_chunks_it_stands_for_the_empty_state(self) -> None:
         pointer = empty_pointer(99, generation=5, config_hash="h", cluster="c")
         assert parse_pointer(format_pointer(pointer)) == pointer
@@ -335,6 +343,9 @@ class TestPointer:
             "detector1:1;2;3;4;5;6;h",
             "detector1:a;2;3;4;5;6;h;c",
             "detector1:1;2;3;4;5;6;h;c;d",
+            "detector1:1;2;3;4;5;6;7;h;c;else",
+            "detector1:1;2;3;4;5;6;7;h;c;untold;x",
+            "detector1:1;2;3;4;5;6;7;h;c;untold;1;2",
         ],
     )
     def test_what_we_did_not_write_is_no_pointer(self, metadata: str | None) -> None:

@@ -27,7 +27,7 @@ from detector.telemetry import (
     metrics_page,
 )
 from detector.telemetry.logs import SeldomRepeats
-from detector.worker import BatchReport
+from detector.worker import BatchReport, BootstrapReport
 
 PLACE = TopicPartition("metrics", 3)
 LABELS = {"topic": "metrics", "partition": "3"}
@@ -319,6 +319,36 @@ class TestKeptModels:
         assert telemetry.value("detector_records_replayed_total", **LABELS) == 20
         assert telemetry.value("detector_states_lost_total", **LABELS) == 1
         assert telemetry.value("detector_records_lost_total", **LABELS) == 7
+
+    def test_a_bootstrap_is_counted_and_told_every_ten_seconds(self, telemetry: Telemetry) -> None:
+        telemetry.observer.bootstrap_begun(PLACE, "topic", 100, 1_100)
+        for second in range(25):
+            telemetry.clock.seconds = float(second)
+            telemetry.observer.bootstrap_advanced(PLACE, "topic", 40, second / 25)
+        report = BootstrapReport("topic", 1_000, {"invalid_json": 3}, opened=2, updated=1, seconds=25.0)
+        telemetry.observer.bootstrap_ended(PLACE, report)
+        begun, *advanced, ended = telemetry.lines()
+        assert (begun["event"], begun["stage"], begun["offset"], begun["replay_until"]) == (
+            "bootstrap_begun",
+            "topic",
+            100,
+            1_100,
+        )
+        assert [(line["event"], line["percent"], line["records_per_second"]) for line in advanced] == [
+            ("bootstrap_advanced", 40.0, 44),
+            ("bootstrap_advanced", 80.0, 40),
+        ]
+        assert (ended["event"], ended["records"], ended["rejected"], ended["episodes_told"], ended["seconds"]) == (
+            "bootstrap_ended",
+            1_000,
+            {"invalid_json": 3},
+            2,
+            25.0,
+        )
+        assert telemetry.value("detector_records_bootstrapped_total", **LABELS) == 1_000
+        assert telemetry.value("detector_bootstrap_rejected_total", **LABELS, reason="invalid_json") == 3
+        assert telemetry.value("detector_episodes_changed_total", **LABELS, state="opened") == 2
+        assert telemetry.value("detector_episodes_changed_total", **LABELS, state="updated") == 1
 
     def test_what_an_operator_should_see_is_logged_with_its_reason(self, telemetry: Telemetry) -> None:
         telemetry.observer.snapshot_failed(PLACE, "no leader")
