@@ -32,6 +32,7 @@ Too long for `make bench`, to be run alone:
 
 - `delivery`: exactly once with snapshots beside at least once without, in turns on one topic of real Kafka.
 - `restore`: how long copying a large state stops scoring, and how soon a million series are back, without a broker.
+- `bootstrap`: how fast history is learnt, from the topic and from a file, and what live partitions notice of it.
 - `large_state`: half a million series in one partition through real brokers; ends with 3 when a snapshot fails.
 - `soak`: memory of a worker under ten minutes of load on real Kafka, first with fewer series than the limit, then with
   three times as many in generations and in turns. Ends with 3 when memory grows, the limit breaks or no warning tells.

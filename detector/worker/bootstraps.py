@@ -134,7 +134,7 @@ class Bootstraps:
             return
         self._drop_others()
         for lesson in list(self._lessons):
-            if lesson.told and self._is_committed(lesson):
+            if self._is_told(lesson):
                 self._wait_or(self._go_live, lesson)
         for lesson in self._lessons:
             if not lesson.learnt and self._is_committed(lesson):
@@ -158,9 +158,9 @@ class Bootstraps:
         return events
 
     def go_back(self) -> None:
-        """Nothing that was sent will be seen: neither what was told nor a snapshot. What was learnt stays."""
+        """Nothing sent since the last commit will be seen, be it told or a snapshot. What was learnt stays."""
         for lesson in self._lessons:
-            if lesson.learnt:
+            if lesson.learnt and not self._is_told(lesson):
                 self._finish(lesson)
 
     def _drop_others(self) -> None:
@@ -172,6 +172,10 @@ class Bootstraps:
 
     def _is_ours(self, partition: OwnedPartition) -> bool:
         return self._assignments.holds(partition) and partition.state is PartitionState.BOOTSTRAPPING
+
+    def _is_told(self, lesson: _Lesson) -> bool:
+        """Whether all is said and committed."""
+        return lesson.told and self._is_committed(lesson)
 
     @staticmethod
     def _is_committed(lesson: _Lesson) -> bool:

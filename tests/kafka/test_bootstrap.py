@@ -86,7 +86,7 @@ def until_ready(worker: WorkerRun) -> None:
     assert worker.runs(), worker.output()
 
 
-@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize("delivery", ["exactly_once", pytest.param("at_least_once", marks=pytest.mark.chaos)])
 def test_nothing_of_history_is_said_but_what_is_going_on_and_kills_change_nothing(
     kafka: Broker, tmp_path: Path, delivery: Delivery
 ) -> None:

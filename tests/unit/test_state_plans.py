@@ -70,6 +70,16 @@ class TestOutlook:
         found = outlook(store, PLACE, Committed(47), OffsetRange(45, 60), JUDGING)
         assert (found.kind, found.reason) == ("lost", "the input begins at offset 45, past 40, from which to replay")
 
+    def test_a_bootstrap_that_was_cut_short_goes_on_with_what_is_kept(self) -> None:
+        _, store = world()
+        pointer = empty_pointer(10, generation=0, config_hash="every-1", cluster="memory").bootstrapping()
+        ahead = outlook(store, PLACE, Committed(50, format_pointer(pointer)), OffsetRange(30, 60), JUDGING)
+        assert (ahead.kind, ahead.offset, ahead.replay) == ("empty", 30, 20)
+        assert ahead.pointer is not None
+        assert ahead.pointer.untold
+        archive = Archive(GROUP, *PLACE, 50, pointer, b"")
+        assert unpack(pack(archive)) == archive
+
     def test_nothing_committed_and_the_empty_state(self) -> None:
         _, store = world()
         assert outlook(store, OTHER, Committed(-1), KEPT, JUDGING).kind == "first"

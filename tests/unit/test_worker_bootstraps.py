@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.batches import BatchCounts, Event, Output, RecordBatch, Reject
-from detector.errors import StateLostError
+from detector.errors import StateLostError, TransactionAbortedError
 from detector.io import MemoryBroker, StoredRecord
 from detector.io.memory_log import Outcome
 from detector.ports import Committed, RecordedBatch, TopicPartition
@@ -382,6 +382,19 @@ class TestCrashes:
         assert "transaction_aborted" in second.observer.names()
         assert sum(records for *_, records, _ in facts(second, "bootstrap_advanced")) == 300  # type: ignore[misc]
         assert sorted(said(broker), key=str) == [b"opened 0", b"opened 1", b"updated 299"]
+
+    def test_an_abort_after_all_is_committed_tells_nothing_again(self) -> None:
+        broker = broker_with()
+        write(broker, [b"up"] * 4)
+        bench = begun(broker)
+        bench.run_until(lambda: bench.committed() == 4 and "untold" not in committed(broker).metadata)
+        assert not bench.worker.ready, "the input is not opened yet"
+        bench.worker._go_back(TransactionAbortedError("the broker demands an abort"))
+        settled(bench)
+        assert said(broker) == [b"opened 0", b"updated 3"]
+        pointer = parse_pointer(committed(broker).metadata)
+        assert pointer is not None
+        assert (pointer.offset, pointer.generation) == (4, 1)
 
     def test_brokers_without_an_answer_are_asked_again(self) -> None:
         broker = broker_with()
