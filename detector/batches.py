@@ -286,6 +286,7 @@ class BatchCounts:
     series_evicted: int = 0
     series_expired: int = 0
     aliases_cleared: int = 0
+    peer_groups_left_out: int = 0
     learner_failures: int = 0
     opened: int = 0
     updated: int = 0

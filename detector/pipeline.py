@@ -32,8 +32,8 @@ from detector.columns import Deferred, under
 from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
-from detector.learners import LearnerBank, hint_of
-from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify
+from detector.learners import INTERVAL_MS, LearnerBank, group_of, hint_of
+from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify, next_point
 from detector.state import Snapshot, SnapshotHeader, StateCopy, check_origin
 
 
@@ -204,7 +204,7 @@ class PartitionPipeline:
         traced = _Trace(samples) if self._keep_scores else None
         start = 0
         while start < len(samples):
-            stop = self._expire(passage, start)
+            stop = min(self._expire(passage, start), self._meet(passage, start))
             routed = self._series.route(samples.keys, start, passage.slots, self._resolve, stop)
             self._open(routed)
             self._note_faults(passage, routed)
@@ -227,7 +227,7 @@ class PartitionPipeline:
         for slot, identity in zip(routed.created, routed.identities, strict=True):
             policy = self._policies.choose(identity)
             self._judge.open_slot(slot, policy)
-            self._bank.open(slot, self._learner_of_policy[policy], hint_of(identity))
+            self._bank.open(slot, self._learner_of_policy[policy], hint_of(identity), group_of(identity))
 
     def _note_faults(self, passage: "_Passage", routed: Routed) -> None:
         passage.counts.series_created += len(routed.created)
@@ -296,13 +296,28 @@ class PartitionPipeline:
         stop = series.next_expiry(samples.times_ms, position, position, self.watermark_ms, grid_ms)
         if stop > position:
             return stop
-        key, time_ms = samples.keys[position], int(samples.times_ms[position])
-        if series.knows(key) or isinstance(self._resolve(key), SeriesIdentity):
+        time_ms = int(samples.times_ms[position])
+        if self._is_usable(samples.keys[position]):
             point_ms = time_ms - time_ms % grid_ms
             idle = series.idle(point_ms, self.watermark_ms)
             self._forget(passage, position, idle, point_ms, "expired")
             passage.counts.series_expired += len(idle)
         return series.next_expiry(samples.times_ms, position, position + 1, self.watermark_ms, grid_ms)
+
+    def _meet(self, passage: "_Passage", position: int) -> int:
+        """Put peers together if the row at ``position`` reaches a full hour; returns up to where no other row may."""
+        times_ms, before_ms = passage.samples.times_ms, self.watermark_ms
+        if not self._bank.meets_peers:
+            return len(times_ms)
+        reaches = next_point(times_ms, position, before_ms, INTERVAL_MS) == position
+        if reaches and self._is_usable(passage.samples.keys[position]):
+            passage.counts.peer_groups_left_out += self._bank.meet()
+            before_ms = int(times_ms[position])
+        return next_point(times_ms, position + 1, before_ms, INTERVAL_MS)
+
+    def _is_usable(self, key: SeriesKey) -> bool:
+        """Whether a key stands for a series, so that a row past the watermark will be accepted."""
+        return self._series.knows(key) or isinstance(self._resolve(key), SeriesIdentity)
 
     def _forget(
         self, passage: "_Passage", position: int, slots: IntArray, time_ms: int, reason: Literal["evicted", "expired"]

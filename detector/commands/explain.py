@@ -161,10 +161,11 @@ def _gate_table(gates: Sequence[Gate], note: str) -> RenderableType:
 def _facts(event: ToldEvent) -> Text:
     data = event.data
     model, source = data.model, data.provenance
+    peers = ", what is usual taken from its peers" if data.quality.prior == "peers" else ""
     seen = "" if data.evidence.samples_seen is None else f", {data.evidence.samples_seen:,} samples of this series seen"
     lines = (
         f"series {data.series.identity}",
-        f"model {model.name} version {model.version}{_chosen(model)}, configuration {model.config_hash}{seen}",
+        f"model {model.name} version {model.version}{_chosen(model)}, configuration {model.config_hash}{seen}{peers}",
         f"record {source.input_topic}[{source.partition}] at offset {source.offset:,} · event {event.id}",
     )
     return Text("\n".join(map(plain, lines)), style="dim")

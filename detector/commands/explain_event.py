@@ -76,6 +76,12 @@ class ToldModel(Struct, frozen=True):
     chosen: str | None = None
 
 
+class ToldQuality(Struct, frozen=True):
+    """What to keep in mind."""
+
+    prior: str | None = None
+
+
 class ToldSource(Struct, frozen=True):
     """Where the record lies."""
 
@@ -102,6 +108,7 @@ class Told(Struct, frozen=True):
     policy: str
     provenance: ToldSource
     evidence: ToldEvidence = ToldEvidence()
+    quality: ToldQuality = ToldQuality()
     direction: str | None = None
     end_reason: str | None = None
     score: float | None = None

@@ -140,7 +140,7 @@ def anomaly_of(
             transition.recent_values.tolist(), [transition.lower, transition.upper], transition.samples_seen
         ),
         model=Model(model.name, model.version, model.chosen, model.config_hash),
-        quality=quality_of(transition, provenance),
+        quality=quality_of(transition, model, provenance),
         flapping=transition.flapping,
         policy=policy_name,
         provenance=Source(provenance.topic, provenance.partition, provenance.offset),
@@ -220,7 +220,7 @@ def standstill_of(transition: Transition) -> Standstill:
     )
 
 
-def quality_of(transition: Transition, provenance: Provenance) -> Quality:
+def quality_of(transition: Transition, model: ModelFacts, provenance: Provenance) -> Quality:
     """Flags computed from the numbers at hand; a record without a broker timestamp is never late."""
     known = provenance.record_timestamp_ms != TIMESTAMP_UNKNOWN and not math.isnan(transition.interval_ms)
     delay_ms = provenance.record_timestamp_ms - transition.time_ms
@@ -228,6 +228,7 @@ def quality_of(transition: Transition, provenance: Provenance) -> Quality:
         warm_up=math.isnan(transition.score),
         late=known and delay_ms > LATE_INTERVALS * transition.interval_ms,
         interim=transition.state != "closed",
+        prior="peers" if model.peers else None,
     )
 
 

@@ -15,11 +15,15 @@ class Provenance(NamedTuple):
 
 
 class ModelFacts(NamedTuple):
-    """The learner behind a transition; ``chosen`` is the code that says why it is this one."""
+    """The learner behind a transition; ``chosen`` is the code that says why it is this one.
+
+    ``peers`` says whether the score rests on what peers of the series have shown.
+    """
 
     name: str
     version: int
     chosen: str
+    peers: bool
     config_hash: str
 
 

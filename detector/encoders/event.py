@@ -143,6 +143,13 @@ class Quality(Struct, frozen=True):
         bool, Meta(description="The record reached the broker more than two usual intervals after the sample's time.")
     ]
     interim: Annotated[bool, Meta(description="The episode goes on, so its numbers may change.")]
+    prior: Annotated[
+        Literal["peers"] | None,
+        Meta(
+            description="peers: the series is new, and what is usual for it is taken from those that differ from it in "
+            "nothing but where they come from."
+        ),
+    ]
 
 
 class Source(Struct, frozen=True):

@@ -26,7 +26,7 @@ IDENTITY: Final = SeriesIdentity(
     fingerprint="fe4231521265c714",
     unit="s",
 )
-MODEL: Final = ModelFacts(name="envelope", version=1, chosen="unit", config_hash="3f2a90c1")
+MODEL: Final = ModelFacts(name="envelope", version=1, chosen="unit", peers=False, config_hash="3f2a90c1")
 
 OPENED: Final = Transition(
     row=0,

@@ -10,6 +10,7 @@ from typing import Final
 
 from detector.learners.auto import AutoLearner, Scorer
 from detector.learners.auto_hints import hint_of
+from detector.learners.auto_peers import INTERVAL_MS, group_of
 from detector.learners.bank import LearnerBank
 from detector.learners.counts import CountLearner
 from detector.learners.envelope import UTC_OFFSETS, EnvelopeLearner, UtcOffsets
@@ -31,6 +32,7 @@ LEARNERS: Final[dict[str, Callable[..., Learner]]] = {
 :class:`RiverSpec`."""
 
 __all__ = [
+    "INTERVAL_MS",
     "LEARNERS",
     "UTC_OFFSETS",
     "AutoLearner",
@@ -47,5 +49,6 @@ __all__ = [
     "RiverSpec",
     "Scorer",
     "UtcOffsets",
+    "group_of",
     "hint_of",
 ]

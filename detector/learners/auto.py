@@ -5,7 +5,8 @@ low counts: those go to the count learner, all others to the envelope learner, w
 order, so that it is as if it had seen them. A series of counts with a value that no count can have is one no more: from
 that sample on it is a new series of the envelope learner.
 
-The choice is a function of the series' own samples and of its hint, which is one of its identity.
+The choice is a function of the series' own samples and of its hint, which is one of its identity. A series that begins
+when its peers are known (:mod:`detector.learners.auto_peers`) takes over how they scatter, and is chosen for sooner.
 """
 
 from typing import Any, Final, NamedTuple
@@ -14,10 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, PartialCopy, put_fields, taken, under
+from detector.columns import Columns, PartialCopy, prefixed, put_fields, taken, under
 from detector.compiled import compiled
-from detector.errors import SnapshotRefusedError
+from detector.errors import SnapshotRefusedError, UsageError
 from detector.learners.auto_hints import HINTS, NO_HINT
+from detector.learners.auto_peers import (
+    MATURE_SAMPLES,
+    NO_GROUP,
+    PEERS_SAMPLES,
+    SIZE,
+    PeerTable,
+    put_together,
+)
 from detector.learners.auto_waiting import (
     CHOICES,
     DEFAULT,
@@ -43,6 +52,10 @@ _OWNERS: Final = np.full(len(CHOICES), ENVELOPE, dtype=np.uint8)
 _OWNERS[WAITING] = WAITING
 _OWNERS[LOW_COUNTS] = COUNTS
 _NO_ROW: Final = -1
+PEERS_TOLD: Final = 2 * SAMPLES
+"""Up to this sample of a series with peers its scores are said to rest on them."""
+PEER_GROUPS: Final = 50_000
+PEER_GROUPS_MAX: Final = 1_000_000
 _HANDED_OVER: Final = 1_024
 """Series whose kept samples are learnt at once: 2.5 MB of columns."""
 
@@ -70,27 +83,37 @@ def _holds_no_count(owners: NDArray[np.uint8], values: FloatArray) -> bool:
 class Scorer(NamedTuple):
     """What scores a series: name and version of the learner, and why that one.
 
-    ``chosen`` is ``policy`` where a policy names the learner, else one of :data:`CHOICES`.
+    ``chosen`` is ``policy`` where a policy names the learner, else one of :data:`CHOICES`. ``peers`` says whether the
+    score rests on what its peers have shown.
     """
 
     name: str
     version: int
     chosen: str
+    peers: bool
 
 
 class AutoLearner:
-    """Counts or envelope, by what each series shows; 18 bytes a series beside those of the learner it has.
+    """Counts or envelope, by what each series shows; 27 bytes a series beside those of the learner it has.
 
-    ``timezone`` is the one of the envelope learner's profiles.
+    ``timezone`` is the one of the envelope learner's profiles. ``peer_groups`` is how many groups of peers are known at
+    most; with 0 none are, and every series begins alone.
     """
 
     name = "auto"
     version = 1
     warm_up_samples = SAMPLES
 
-    def __init__(self, timezone: UtcOffsets = UTC_OFFSETS) -> None:
+    def __init__(self, timezone: UtcOffsets = UTC_OFFSETS, peer_groups: int = PEER_GROUPS) -> None:
+        if type(peer_groups) is not int or not 0 <= peer_groups <= PEER_GROUPS_MAX:
+            raise UsageError(f"peer_groups should be a whole number from 0 to {PEER_GROUPS_MAX:,}, not {peer_groups!r}")
+        self._peer_groups = peer_groups
+        self._peers = PeerTable()
         self._waiting = Waiting()
-        self._parts = {ENVELOPE: Rows(EnvelopeLearner(timezone)), COUNTS: Rows(CountLearner())}
+        self._envelope = EnvelopeLearner(timezone)
+        self._parts = {ENVELOPE: Rows(self._envelope), COUNTS: Rows(CountLearner())}
+        self._groups = np.zeros(0, dtype=np.uint64)
+        self._by_peers = np.zeros(0, dtype=np.bool_)  # whose warm-up was filled up
         self._chosen = np.zeros(0, dtype=np.uint8)
         self._hints = np.zeros(0, dtype=np.uint8)
         self._rows = np.zeros(0, dtype=np.int64)
@@ -104,11 +127,38 @@ class AutoLearner:
             self._hints = np.concatenate((self._hints, np.full(more, NO_HINT, dtype=np.uint8)))
             self._rows = np.concatenate((self._rows, np.full(more, _NO_ROW, dtype=np.int64)))
             self._left_at = np.concatenate((self._left_at, np.zeros(more, dtype=np.int64)))
+            self._groups = np.concatenate((self._groups, np.full(more, NO_GROUP, dtype=np.uint64)))
+            self._by_peers = np.concatenate((self._by_peers, np.zeros(more, dtype=np.bool_)))
 
-    def hint(self, slot: int, hint: int) -> None:
-        """Note what :func:`detector.learners.auto_hints.hint_of` the identity of a new series says."""
+    def begin(self, slot: int, hint: int, group: int = NO_GROUP) -> None:
+        """Note what a new series is: its :func:`hint_of` and its :func:`group_of`, whose prior it takes over now."""
         assert self._rows[slot] == _NO_ROW
         self._hints[slot] = hint
+        self._groups[slot] = group
+        prior = self._peers.prior_of(group)
+        if prior[SIZE] > 0.0:
+            (row,) = self._waiting.add(np.array([slot]))
+            self._rows[slot] = row
+            self._waiting.records["prior"][row] = prior
+
+    @property
+    def meets_peers(self) -> bool:
+        """Whether :meth:`meet` is to be called at each full hour of event time."""
+        return self._peer_groups > 0
+
+    def meet(self) -> int:
+        """Put together what groups of peers have shown; returns how many groups there was no room for."""
+        mine = np.flatnonzero((_OWNERS[self._chosen] == ENVELOPE) & (self._groups != NO_GROUP))
+        state, rows = self._envelope._state, self._rows[mine]  # noqa: SLF001 - one room, and no copy of everything
+        mature = state["samples"][rows] >= MATURE_SAMPLES
+        rows = rows[mature]
+        self._peers = put_together(
+            self._groups[mine[mature]],
+            state["size"][rows, 0].astype(np.float64),
+            state["base"][rows] + state["fast"][rows],
+            self._peer_groups,
+        )
+        return self._peers.left_out
 
     def score(self, slots: IntArray, times_ms: IntArray, values: FloatArray, out: ScoreColumns) -> int:
         """Score, then learn, in row order. Never meets an exception, so the answer is always 0."""
@@ -167,6 +217,7 @@ class AutoLearner:
     def _hand_over(self, rows: IntArray) -> None:
         """Choose for these waiting rows' series, and let the chosen learn what was kept."""
         slots = self._waiting.slots(rows)
+        self._by_peers[slots] = self._waiting.records["prior"][rows, SIZE] > 0.0
         chosen = self._waiting.choices(rows, self._hints[slots])
         for owner, part in self._parts.items():
             own = np.flatnonzero(_OWNERS[chosen] == owner)
@@ -219,6 +270,8 @@ class AutoLearner:
         self._chosen[slots] = WAITING
         self._hints[slots] = NO_HINT
         self._left_at[slots] = 0
+        self._groups[slots] = NO_GROUP
+        self._by_peers[slots] = False
 
     def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
         """Tell those that have the slots; a series without a learner has no level to move."""
@@ -237,21 +290,26 @@ class AutoLearner:
         chosen = int(self._chosen[slot])
         if samples < int(self._left_at[slot]):
             chosen = LOW_COUNTS
-        if samples < SAMPLES:
+        by_peers = bool(self._by_peers[slot])
+        if samples < (PEERS_SAMPLES if by_peers else SAMPLES):
             chosen = WAITING
         learner = self if chosen == WAITING else self._parts[int(_OWNERS[chosen])].learner
-        return Scorer(learner.name, learner.version, CHOICES[chosen])
+        return Scorer(
+            learner.name, learner.version, CHOICES[chosen], by_peers and PEERS_SAMPLES < samples <= PEERS_TOLD
+        )
 
     def samples_seen(self, slot: int) -> int:
         """How many samples the slot's series has been given since it was new."""
         row, owner = int(self._rows[slot]), int(_OWNERS[self._chosen[slot]])
         if owner != WAITING:
-            return self._parts[owner].learner.samples_seen(row) + max(int(self._left_at[slot]) - 1, 0)
+            made_up = SAMPLES - PEERS_SAMPLES if self._by_peers[slot] else 0
+            return self._parts[owner].learner.samples_seen(row) + max(int(self._left_at[slot]) - 1, 0) - made_up
         return 0 if row == _NO_ROW else int(self._waiting.records["samples"][row])
 
     def state_bytes(self) -> int:
         """Bytes of both learners, of the samples kept and of who has which slot, reserved rows included."""
-        routing = self._chosen.nbytes + self._hints.nbytes + self._rows.nbytes + self._left_at.nbytes
+        arrays = (self._chosen, self._hints, self._rows, self._left_at, self._groups, self._by_peers)
+        routing = sum(array.nbytes for array in arrays) + self._peers.nbytes()
         return sum(part.learner.state_bytes() for part in self._parts.values()) + self._waiting.nbytes() + routing
 
     def begin_copy(self, slots: IntArray) -> PartialCopy:
@@ -264,6 +322,9 @@ class AutoLearner:
             "chosen": chosen,
             "hint": self._hints[slots],
             "left_at": self._left_at[slots],
+            "group": self._groups[slots],
+            "by_peers": self._by_peers[slots],
+            **prefixed("peers", self._peers.columns()),
         }
         return _AutoCopy(routing, PartsCopy(owners, (waiting, *parts)))
 
@@ -280,6 +341,9 @@ class AutoLearner:
         self._chosen[slots] = chosen
         self._hints[slots] = hints
         self._left_at[slots] = taken(columns, "left_at", np.dtype(np.int64), slots.shape)
+        self._groups[slots] = taken(columns, "group", np.dtype(np.uint64), slots.shape)
+        self._by_peers[slots] = taken(columns, "by_peers", np.dtype(np.bool_), slots.shape)
+        self._peers = PeerTable.restored(under("peers", columns))
         owners = _OWNERS[chosen]
         for owner in self._parts:
             self._restore_part(owner, slots[owners == owner], under(str(owner), columns))
@@ -297,7 +361,7 @@ class AutoLearner:
         samples = records["samples"]
         if ((samples < 0) | (samples >= SAMPLES)).any():
             raise SnapshotRefusedError(f"the snapshot's series without a learner have more than {SAMPLES - 1} samples")
-        begun = samples > 0
+        begun = (samples > 0) | (records["prior"][:, SIZE] > 0.0)
         rows = self._waiting.add(slots[begun])
         self._waiting.records[rows] = records[begun]
         self._rows[slots[begun]] = rows

@@ -19,6 +19,7 @@ from detector.batches import BoolArray, FloatArray, IntArray
 from detector.columns import Columns, fields_of, grown
 from detector.compiled import compiled
 from detector.learners.auto_hints import NOT_COUNTS
+from detector.learners.auto_peers import PEERS_SAMPLES, PRIOR_NUMBERS, SCATTER, SIZE, completed
 from detector.learners.count_tails import WHOLE_MIN
 from detector.learners.counts import WARM_UP_SAMPLES as COUNTS_WARM_UP
 from detector.learners.envelope_state import WARM_UP_SAMPLES as ENVELOPE_WARM_UP
@@ -43,9 +44,15 @@ like low counts at first, until a value was negative or no whole number."""
 
 CAPACITY_MIN: Final = 64
 RECORD: Final = np.dtype(
-    [("samples", np.int64), ("times_ms", np.int64, (SAMPLES,)), ("values", np.float64, (SAMPLES,))]
+    [
+        ("samples", np.int64),
+        ("times_ms", np.int64, (SAMPLES,)),
+        ("values", np.float64, (SAMPLES,)),
+        ("prior", np.float64, (PRIOR_NUMBERS,)),
+    ]
 )
-"""The first samples of one series, 488 bytes."""
+"""The first samples of one series, and what it took over from its peers: 520 bytes."""
+assert len(SCATTER) == SAMPLES - PEERS_SAMPLES
 
 
 @compiled
@@ -85,7 +92,10 @@ def choice(values: FloatArray, hint: int) -> int:
 def _collect(
     records: NDArray[np.void], rows: IntArray, times_ms: IntArray, values: FloatArray, taken: NDArray[np.bool_]
 ) -> None:
-    """Append each sample to its row of ``records`` and say so in ``taken``; a full row takes no more."""
+    """Append each sample to its row of ``records`` and say so in ``taken``; a full row takes no more.
+
+    A row with a prior is filled up as soon as it has ``PEERS_SAMPLES`` that fit it; otherwise it loses the prior.
+    """
     for i in range(len(rows)):
         record = records[rows[i]]
         seen = int(record["samples"])
@@ -93,14 +103,25 @@ def _collect(
         if seen < SAMPLES:
             record["times_ms"][seen] = times_ms[i]
             record["values"][seen] = values[i]
-            record["samples"] = seen + 1
+            seen += 1
+            prior = record["prior"]
+            if seen == PEERS_SAMPLES and float(prior[SIZE]) > 0.0:
+                if completed(record["times_ms"], record["values"], prior):
+                    seen = SAMPLES
+                else:
+                    prior[SIZE] = 0.0
+            record["samples"] = seen
 
 
 @compiled
 def _choices(records: NDArray[np.void], rows: IntArray, hints: NDArray[np.uint8], chosen: NDArray[np.uint8]) -> None:
     """The choice of each of these full rows."""
     for i in range(len(rows)):
-        chosen[i] = choice(records[rows[i]]["values"], int(hints[i]))
+        record = records[rows[i]]
+        if float(record["prior"][SIZE]) > 0.0:
+            chosen[i] = BY_HINT if hints[i] == NOT_COUNTS else DEFAULT  # as its peers are
+        else:
+            chosen[i] = choice(record["values"], int(hints[i]))
 
 
 class Waiting:
@@ -124,7 +145,7 @@ class Waiting:
         return self._records.nbytes + self._slots.nbytes
 
     def add(self, slots: IntArray) -> IntArray:
-        """New rows for these slots."""
+        """New rows for these slots, without samples and without a prior."""
         rows = np.arange(self._size, self._size + len(slots))
         self._size += len(slots)
         if self._size > len(self._slots):

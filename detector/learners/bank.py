@@ -10,6 +10,7 @@ from detector.columns import Columns, PartialCopy, taken, under
 from detector.errors import SnapshotRefusedError
 from detector.learners.auto import AutoLearner, Scorer
 from detector.learners.auto_hints import NO_HINT
+from detector.learners.auto_peers import NO_GROUP
 from detector.learners.learner import Learner
 from detector.learners.river_learner import RiverLearner
 from detector.learners.rows import CAPACITY_MIN, PartsCopy, Rows
@@ -30,10 +31,10 @@ class LearnerBank:
         self._owners = np.full(0, _CLOSED, dtype=np.int64)
         self._rows = np.zeros(0, dtype=np.int64)
 
-    def open(self, slot: int, learner: int, hint: int = NO_HINT) -> None:
-        """Give a new series at ``slot`` a row of the learner with this index; ``hint`` is :func:`hint_of` its identity.
+    def open(self, slot: int, learner: int, hint: int = NO_HINT, group: int = NO_GROUP) -> None:
+        """Give a new series at ``slot`` a row of the learner with this index.
 
-        Only a learner that chooses takes a hint.
+        ``hint`` and ``group`` are :func:`hint_of` and :func:`group_of` its identity; only a learner that chooses asks.
         """
         self._reserve(slot + 1)
         assert self._owners[slot] == _CLOSED, "a slot is opened once and released before it is opened again"
@@ -42,7 +43,7 @@ class LearnerBank:
         self._rows[slot] = row
         self._owners[slot] = learner
         if isinstance(part.learner, AutoLearner):
-            part.learner.hint(row, hint)
+            part.learner.begin(row, hint, group)
 
     def release(self, slots: IntArray) -> None:
         """Forget these open slots; their rows go to later series."""
@@ -94,7 +95,17 @@ class LearnerBank:
         learner = self.learner_of(slot)
         if isinstance(learner, AutoLearner):
             return learner.scorer_of(int(self._rows[slot]), samples)
-        return Scorer(learner.name, learner.version, "policy")
+        return Scorer(learner.name, learner.version, "policy", peers=False)
+
+    @property
+    def meets_peers(self) -> bool:
+        """Whether :meth:`meet` is to be called at each full hour of event time."""
+        return any(isinstance(part.learner, AutoLearner) and part.learner.meets_peers for part in self._parts)
+
+    def meet(self) -> int:
+        """Let learners put together what peers have shown; returns how many groups there was no room for."""
+        choosing = [part.learner for part in self._parts if isinstance(part.learner, AutoLearner)]
+        return sum(learner.meet() for learner in choosing if learner.meets_peers)
 
     def state_bytes(self) -> int:
         """Bytes of state of all learners and of the routing itself."""

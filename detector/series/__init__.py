@@ -6,7 +6,7 @@ batch cuts.
 """
 
 from detector.series.identity import canonical_text, identify
-from detector.series.order import admit
+from detector.series.order import admit, next_point
 from detector.series.table import NO_SLOT, Fault, Routed, SeriesTable
 
-__all__ = ["NO_SLOT", "Fault", "Routed", "SeriesTable", "admit", "canonical_text", "identify"]
+__all__ = ["NO_SLOT", "Fault", "Routed", "SeriesTable", "admit", "canonical_text", "identify", "next_point"]

@@ -51,5 +51,18 @@ def next_expiry(
     return len(times_ms), oldest_ms
 
 
+@compiled
+def next_point(times_ms: IntArray, start: int, watermark_ms: int, grid_ms: int) -> int:
+    """The first row from ``start`` on that would make the watermark reach another multiple of ``grid_ms``.
+
+    Returns ``len(times_ms)`` where there is none.
+    """
+    point_ms = watermark_ms - watermark_ms % grid_ms + grid_ms
+    for index in range(start, len(times_ms)):
+        if times_ms[index] >= point_ms:
+            return index
+    return len(times_ms)
+
+
 NEVER_MS = np.iinfo(np.int64).min
 """Last time of a slot that has seen nothing."""

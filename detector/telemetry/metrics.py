@@ -117,6 +117,14 @@ METRICS: Final[tuple[Metric, ...]] = (
         "More than a few per hour: producers write the same labels in ever new ways; raise series.aliases_max.",
     ),
     Metric(
+        "detector_peer_groups_left_out_total",
+        "counter",
+        PARTITION,
+        "groups",
+        "Groups of peers that an hour had no room for: their new series wait for 30 samples of their own.",
+        "Raise peer_groups of the model, as in models: {auto: {auto: {peer_groups: 200000}}}, at 40 bytes each.",
+    ),
+    Metric(
         "detector_learner_failures_total",
         "counter",
         PARTITION,

@@ -35,6 +35,7 @@ class _PartitionMetrics:
         "fallbacks",
         "learner_failures",
         "open_episodes",
+        "peer_groups_left_out",
         "records",
         "samples",
         "scored",
@@ -65,6 +66,7 @@ class _PartitionMetrics:
         self.series_evicted = counter("detector_series_evicted_total")
         self.series_expired = counter("detector_series_expired_total")
         self.aliases_cleared = counter("detector_aliases_cleared_total")
+        self.peer_groups_left_out = counter("detector_peer_groups_left_out_total")
         self.learner_failures = counter("detector_learner_failures_total")
         self.series = gauge("detector_series_held")
         self.open_episodes = gauge("detector_episodes_open")
@@ -92,6 +94,7 @@ class _PartitionMetrics:
             (self.series_evicted, counts.series_evicted),
             (self.series_expired, counts.series_expired),
             (self.aliases_cleared, counts.aliases_cleared),
+            (self.peer_groups_left_out, counts.peer_groups_left_out),
             (self.learner_failures, counts.learner_failures),
             (self._dropped["late"], counts.late),
             (self._dropped["repeated"], counts.repeated),

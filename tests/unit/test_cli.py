@@ -138,7 +138,7 @@ class TestWarmup:
     def test_kernels_that_only_silence_or_a_new_level_calls_are_among_them(self) -> None:
         script = (
             "from detector.episodes import kernel, outputs, shapes, timers\n"
-            "from detector.learners import auto, auto_waiting, counts, envelope, residual\n"
+            "from detector.learners import auto, auto_peers, auto_waiting, counts, envelope, residual\n"
             "from detector.series import order\n"
             "from detector.settings import Settings\n"
             "from detector.commands.warmup import warm_up\n"
@@ -147,7 +147,7 @@ class TestWarmup:
             "kernels = (*kernels, order.admit, order.next_expiry, shapes.next_shift, envelope.rebaseline)\n"
             "kernels = (*kernels, counts._rebaseline_rows, residual._rebaseline_rows)\n"
             "kernels = (*kernels, auto_waiting._collect, auto_waiting._choices)\n"
-            "kernels = (*kernels, auto._survey, auto._holds_no_count)\n"
+            "kernels = (*kernels, auto._survey, auto._holds_no_count, auto_peers._fill_priors, order.next_point)\n"
             "print([len(kernel.signatures) for kernel in kernels])\n"
         )
         environment = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
@@ -155,5 +155,5 @@ class TestWarmup:
             [sys.executable, "-c", script], env=environment, capture_output=True, check=True, text=True
         )
         counts = json.loads(done.stdout)
-        assert len(counts) == 15
+        assert len(counts) == 17
         assert min(counts) >= 1

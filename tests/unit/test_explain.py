@@ -161,6 +161,13 @@ class TestCannotBeReproduced:
         assert result.exit_code == 0, result.output
         assert f"chosen by auto: {chosen}" in words(result)
 
+    def test_it_says_that_the_scores_rest_on_peers(self, folder: Path) -> None:
+        event = events_of(folder)[0]
+        assert event["data"]["quality"]["prior"] is None
+        assert "its peers" not in words(explain(folder, event))
+        event["data"]["quality"]["prior"] = "peers"
+        assert "what is usual taken from its peers" in words(explain(folder, event))
+
     def test_an_event_of_before_does_not_say_why(self, folder: Path) -> None:
         event = events_of(folder)[0]
         assert "(named by the policy)" in words(explain(folder, event))

@@ -10,7 +10,7 @@ import pytest
 
 from detector.batches import FloatArray, IntArray, ScoreColumns, SeriesIdentity
 from detector.errors import SnapshotRefusedError
-from detector.learners import AutoLearner, CountLearner, EnvelopeLearner, Learner, LearnerBank, hint_of
+from detector.learners import AutoLearner, CountLearner, EnvelopeLearner, Learner, LearnerBank, Scorer, hint_of
 from detector.learners.auto_hints import NO_HINT, NOT_COUNTS
 from detector.learners.auto_waiting import BY_HINT, CHOICES, DEFAULT, LOW_COUNTS, SAMPLES, choice
 from tests.contracts.learner_cases import MINUTE_MS, START_MS, bits
@@ -144,7 +144,7 @@ class TestTheChosen:
 
     def test_with_a_hint_too(self) -> None:
         learner = auto()
-        learner.hint(3, NOT_COUNTS)
+        learner.begin(3, NOT_COUNTS)
         assert bits(fed(learner, poisson(1.0), slot=3)) == bits(alone(EnvelopeLearner(), poisson(1.0)))
         assert of(learner, 3) == ("envelope", "unit")
 
@@ -166,7 +166,7 @@ class TestTheChosen:
 
     def test_is_forgotten_with_its_series(self) -> None:
         learner = auto()
-        learner.hint(0, NOT_COUNTS)
+        learner.begin(0, NOT_COUNTS)
         fed(learner, poisson(1.0))
         learner.reset(np.array([0, 1]))
         assert of(learner) == ("auto", "warm_up")
@@ -244,7 +244,7 @@ class TestMemory:
         moments = np.repeat(times(SAMPLES), count)
         learner.score(slots, moments, gauge(len(slots)), ScoreColumns.empty(len(slots)))
         assert of(learner, count - 1) == ("envelope", "default")
-        assert learner.state_bytes() - bare.state_bytes() <= 19 * count + 64 * (SAMPLES * 16 + 16)
+        assert learner.state_bytes() - bare.state_bytes() <= 28 * count + 64 * (SAMPLES * 16 + 48)
 
     def test_room_for_waiting_series_goes_with_them(self) -> None:
         count = 1_000
@@ -254,7 +254,7 @@ class TestMemory:
             learner.score(np.arange(count), np.full(count, start), np.zeros(count), ScoreColumns.empty(count))
         assert learner.state_bytes() - before > count * SAMPLES * 16
         learner.reset(np.arange(10, count))
-        assert learner.state_bytes() - before < 65 * (SAMPLES * 16 + 16)
+        assert learner.state_bytes() - before < 65 * (SAMPLES * 16 + 48)
         rest = fed(learner, np.zeros(100), slot=7, start=10)
         assert np.isnan(rest.score[: SAMPLES - 10]).all()
         assert np.isfinite(rest.score[SAMPLES - 10 :]).all()
@@ -267,7 +267,7 @@ class TestSnapshots:
         fed(learner, poisson(1.0, 100), 0)
         fed(learner, gauge(100), 1)
         fed(learner, poisson(1.0, 12), 2)
-        learner.hint(3, NOT_COUNTS)
+        learner.begin(3, NOT_COUNTS)
         fed(learner, poisson(1.0, 29), 3)
         fed(learner, np.append(poisson(1.0, 99), 0.5), 4)
         return learner
@@ -316,7 +316,9 @@ class TestSnapshots:
         copy.take(np.arange(3))
         learner = auto()
         learner.restore(np.arange(3), copy.columns())
-        assert {learner.scorer_of(slot, SAMPLES) for slot in range(3)} == {("envelope", 1, "default")}
+        assert {learner.scorer_of(slot, SAMPLES) for slot in range(3)} == {
+            Scorer("envelope", 1, "default", peers=False)
+        }
         assert bits(fed(learner, gauge(50), 2, start=100)) == bits(fed(before, gauge(50), 2, start=100))
         assert bits(fed(learner, gauge(50), 1, start=10)) == bits(fed(before, gauge(50), 1, start=10))
 
@@ -327,7 +329,7 @@ class TestSnapshots:
         copy = old.begin_copy(np.array([4]))
         copy.take(np.array([0]))
         new.restore(np.array([4]), copy.columns())
-        assert new.scorer_of(4, 50) == ("envelope", 1, "default")
+        assert new.scorer_of(4, 50) == Scorer("envelope", 1, "default", peers=False)
         assert new.samples_seen(4) == 50
 
     @pytest.mark.parametrize(
@@ -368,7 +370,7 @@ class TestInABank:
         bank.release(np.array([0]))
         bank.open(0, 0)
         bank.score(np.zeros(50, np.int64), times(50), poisson(1.0, 50), ScoreColumns.empty(50))
-        assert bank.scorer_of(0, 50) == ("counts", 2, "low_counts")
+        assert bank.scorer_of(0, 50) == Scorer("counts", 2, "low_counts", peers=False)
 
     def test_a_new_level_of_a_waiting_series_is_nothing(self) -> None:
         learner = auto()
