@@ -21,6 +21,7 @@ from detector.encoders.event import (
     Model,
     Peak,
     Quality,
+    Scatter,
     Series,
     Shift,
     Silence,
@@ -134,6 +135,7 @@ def anomaly_of(
         silence=silence_of(transition) if is_silent(transition) else None,
         shift=shift_of(transition) if transition.kind == "metric.level_shift" else None,
         standstill=standstill_of(transition) if transition.kind == "metric.stuck" else None,
+        scatter=scatter_of(transition) if transition.kind == "metric.variance" else None,
         reasons=reasons_for(transition),
         evidence=Evidence(
             transition.recent_values.tolist(), [transition.lower, transition.upper], transition.samples_seen
@@ -216,6 +218,17 @@ def standstill_of(transition: Transition) -> Standstill:
         length_s=(transition.time_ms - transition.started_ms) / 1000.0,
         usual_s=transition.usual_run_ms / 1000.0,
         samples=transition.points,
+    )
+
+
+def scatter_of(transition: Transition) -> Scatter:
+    """How far the values scatter, beside what is usual; a scatter that nobody measured any more is NaN."""
+    return Scatter(
+        since=rfc3339(transition.started_ms),
+        ratio=transition.spread / transition.usual_spread,
+        largest_ratio=transition.peak_spread / transition.usual_spread,
+        mean_deviation=transition.spread,
+        usual_mean_deviation=transition.usual_spread,
     )
 
 

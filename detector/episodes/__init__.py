@@ -7,7 +7,16 @@ transitions.
 
 from detector.episodes.judge import EpisodeJudge
 from detector.episodes.matchers import Matcher, MatchOperator, parse_matchers
-from detector.episodes.policies import DEFAULT_POLICY, Direction, LevelShift, NoData, Policy, PolicyBook, Stuck
+from detector.episodes.policies import (
+    DEFAULT_POLICY,
+    Direction,
+    LevelShift,
+    NoData,
+    Policy,
+    PolicyBook,
+    Stuck,
+    Variance,
+)
 
 __all__ = [
     "DEFAULT_POLICY",
@@ -20,5 +29,6 @@ __all__ = [
     "Policy",
     "PolicyBook",
     "Stuck",
+    "Variance",
     "parse_matchers",
 ]

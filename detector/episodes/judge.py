@@ -18,7 +18,7 @@ from detector.batches import (
 )
 from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields, taken
 from detector.episodes.kernel import judge_rows
-from detector.episodes.outputs import emit, emit_no_data, emit_stuck
+from detector.episodes.outputs import emit, emit_no_data, emit_stuck, emit_variance
 from detector.episodes.policies import SEVERITIES, Policy
 from detector.episodes.policy_rows import policy_rows
 from detector.episodes.records import (
@@ -38,6 +38,7 @@ from detector.episodes.records import (
     RECOVERED,
     RESUMED,
     SILENT,
+    SUPERSEDED,
     UPDATED,
     blank_series,
 )
@@ -56,6 +57,7 @@ KINDS: Final[tuple[EpisodeKind, ...]] = (
     "metric.no_data",
     "metric.level_shift",
     "metric.stuck",
+    "metric.variance",
 )
 """By lane, and by what stands where a lane does."""
 STATES: Final[dict[int, TransitionState]] = {OPENED: "opened", UPDATED: "updated", CLOSED: "closed"}
@@ -66,6 +68,7 @@ END_REASONS: Final[dict[int, EndReason]] = {
     EXPIRED: "expired",
     EVICTED: "evicted",
     ACCEPTED: "accepted",
+    SUPERSEDED: "superseded",
 }
 LEAVING: Final[dict[Literal["evicted", "expired"], int]] = {"evicted": EVICTED, "expired": EXPIRED}
 
@@ -124,6 +127,7 @@ class EpisodeJudge:
         assert not self._state["open"][slot].any(), "evict a series before its slot is used again"
         assert not self._state["no_data"][slot], "evict a series before its slot is used again"
         assert not self._state["stuck"][slot], "evict a series before its slot is used again"
+        assert not self._state["variance"][slot], "evict a series before its slot is used again"
         self._state[slot] = self._blank[0]
         self._state["policy"][slot] = policy_index
 
@@ -226,6 +230,10 @@ class EpisodeJudge:
                 emit_stuck(output, series, level, CLOSED, code, 0, slot, time_ms)
                 output["ended_ms"] = max(ended_ms, int(series["stuck_ms"]))
                 transitions.append(self._transition(output, row, math.nan, NO_NUMBERS))
+            if series["variance"]:
+                level = int(self._policies["spread_level"][series["policy"]])
+                emit_variance(output, series, level, CLOSED, code, 0, slot, time_ms)
+                transitions.append(self._transition(output, row, math.nan, NO_NUMBERS))
             if series["no_data"]:
                 level = int(self._policies["no_data_level"][series["policy"]])
                 emit_no_data(output, series, level, CLOSED, code, 0, slot, time_ms)
@@ -248,7 +256,7 @@ class EpisodeJudge:
             raise SnapshotRefusedError("the snapshot names a policy that these settings do not have")
         put_fields(self._state, slots, columns, LATER_FIELDS)
         rows = self._state[slots]
-        self._open_count = sum(int(rows[name].sum()) for name in ("open", "no_data", "stuck"))
+        self._open_count = sum(int(rows[name].sum()) for name in ("open", "no_data", "stuck", "variance"))
         self._set_clock(watermark_ms)
 
     def open_count(self) -> int:
@@ -311,6 +319,9 @@ class EpisodeJudge:
             peak_novelty=float(output["peak_novelty"]),
             new_level=float(output["new_level"]),
             usual_run_ms=float(output["usual_run_ms"]),
+            spread=float(output["spread"]),
+            usual_spread=float(output["usual_spread"]),
+            peak_spread=float(output["peak_spread"]),
         )
 
 

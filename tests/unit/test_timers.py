@@ -115,7 +115,7 @@ class TestCloseBySilence:
         rows = [*bad, Row(START_MS + 2 * HOUR_MS, 0.0, 0.0, slot=50)]
         whole = feed(new_judge(slots=51), rows)
         assert told(whole)[50:] == [("metric.spike", "silent", slot) for slot in range(50)]
-        small = feed(new_judge(slots=51, output_rows=6), rows)
+        small = feed(new_judge(slots=51, output_rows=7), rows)
         assert list(map(facts, small)) == list(map(facts, whole))
 
 
