@@ -203,7 +203,8 @@ class Transition:
     largest deviation of the episode so far, NaN for kinds that follow no single scores; ``peak_novelty`` is the
     largest novelty, NaN where there is none. ``interval_ms`` is the usual time between samples, ``gap_ms`` the longest
     usual one, ``usual_run_ms`` the longest time for which the value usually stays the same. ``new_level`` is the level
-    of a ``metric.level_shift``, NaN elsewhere. ``spread`` is the recent mean deviation of a ``metric.variance``,
+    of a ``metric.level_shift``, NaN elsewhere; ``old_level`` the one before where no episode led to it, NaN where the
+    level is told against ``expected``. ``spread`` is the recent mean deviation of a ``metric.variance``,
     ``usual_spread`` the usual one when it began and ``peak_spread`` the largest, all in bands; NaN elsewhere.
     """
 
@@ -242,6 +243,7 @@ class Transition:
     samples_seen: int
     peak_novelty: float = math.nan
     new_level: float = math.nan
+    old_level: float = math.nan
     usual_run_ms: float = 0.0
     spread: float = math.nan
     usual_spread: float = math.nan
@@ -291,6 +293,7 @@ class BatchCounts:
     updated: int = 0
     closed: int = 0
     decoder_fallbacks: int = 0
+    drifts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

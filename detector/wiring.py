@@ -18,7 +18,8 @@ import structlog
 from detector import __version__
 from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
-from detector.episodes import EpisodeJudge, LevelShift, NoData, Policy, PolicyBook, Stuck, Variance, parse_matchers
+from detector.episodes import EpisodeJudge, Policy, PolicyBook, parse_matchers
+from detector.episodes.policies import Drift, LevelShift, NoData, Stuck, Variance
 from detector.errors import UsageError
 from detector.io.kafka_config import TRANSACTION_SHARE, ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
@@ -164,6 +165,7 @@ def policy_of(index: int, policy: PolicySettings) -> Policy:
             novelty_min=policy.novelty_min,
             level_shift=None if shift is None else LevelShift(shift.after_s, shift.points),
             stuck=None if stuck is None else Stuck(stuck.runs, stuck.min_s, stuck.points, stuck.severity),
+            drift=None if policy.drift is None else Drift(policy.drift.delta),
             variance=None if scatter is None else Variance(scatter.ratio, scatter.points, scatter.severity),
         )
     except UsageError as error:

@@ -31,7 +31,7 @@ from detector.encoders.event import (
     to_bytes,
 )
 from detector.encoders.topology import topology_of
-from detector.encoders.wording import WITHOUT_PEAK, direction_of, is_silent, reasons_for, rfc3339, summarise
+from detector.encoders.wording import direction_of, is_silent, level_before, reasons_for, rfc3339, summarise
 from detector.errors import UsageError
 
 ANOMALY_SCHEMA_URI: Final = "urn:detector:schemas:anomaly.v1"
@@ -131,7 +131,7 @@ def anomaly_of(
         lower=transition.lower,
         upper=transition.upper,
         impact=impact_of(transition),
-        peak=None if transition.kind in WITHOUT_PEAK else peak_of(transition),
+        peak=None if math.isnan(transition.peak_score) else peak_of(transition),
         silence=silence_of(transition) if is_silent(transition) else None,
         shift=shift_of(transition) if transition.kind == "metric.level_shift" else None,
         standstill=standstill_of(transition) if transition.kind == "metric.stuck" else None,
@@ -208,7 +208,7 @@ def silence_of(transition: Transition) -> Silence:
 
 def shift_of(transition: Transition) -> Shift:
     """From the level that was expected to the one that is."""
-    return Shift(before=transition.expected, after=transition.new_level)
+    return Shift(before=level_before(transition), after=transition.new_level)
 
 
 def standstill_of(transition: Transition) -> Standstill:

@@ -92,7 +92,7 @@ class Silence(Struct, frozen=True):
 class Shift(Struct, frozen=True):
     """The new level of a series, which is its normal one from here on."""
 
-    before: Annotated[float | None, Meta(description="What the learner expected at this sample.")]
+    before: Annotated[float | None, Meta(description="What the learner expected, or the level before a drift.")]
     after: Annotated[float | None, Meta(description="Recent mean of the values, the new level.")]
 
 

@@ -96,12 +96,17 @@ def summarise(transition: Transition, identity: SeriesIdentity, topology: Topolo
     return f"{inside}; {_peak(transition, unit)}; {share} since {started}"
 
 
+def level_before(transition: Transition) -> float:
+    """What a new level is told against: the one before it where that is known, else what was expected."""
+    return transition.expected if math.isnan(transition.old_level) else transition.old_level
+
+
 def direction_of(transition: Transition) -> EventDirection | None:
     """Up for a spike and a higher level, down for a dip and a lower one; others have none."""
     if transition.kind in WITHOUT_PEAK:
         return None
     if transition.kind == "metric.level_shift":
-        return "up" if transition.new_level > transition.expected else "down"
+        return "up" if transition.new_level > level_before(transition) else "down"
     return "up" if transition.kind == "metric.spike" else "down"
 
 
@@ -171,6 +176,11 @@ def _new_level(transition: Transition, unit: str) -> str:
         return f"is taken as normal at {level} from here on"
     side = "up" if direction_of(transition) == "up" else "down"
     lasted = duration(transition.time_ms - transition.started_ms)
+    if not math.isnan(transition.old_level):
+        return (
+            f"has moved {side} to a new level of {level} inside its band, from {number(transition.old_level)}{unit}; "
+            f"steady for {lasted}, since {_moment(transition.started_ms)}"
+        )
     share = f"{transition.anomalous_points} of {transition.points} points anomalous"
     return (
         f"has moved {side} to a new level of {level}, where {number(transition.expected)}{unit} was expected; "

@@ -10,6 +10,7 @@ from detector.episodes.matchers import Matcher, MatchOperator, parse_matchers
 from detector.episodes.policies import (
     DEFAULT_POLICY,
     Direction,
+    Drift,
     LevelShift,
     NoData,
     Policy,
@@ -21,6 +22,7 @@ from detector.episodes.policies import (
 __all__ = [
     "DEFAULT_POLICY",
     "Direction",
+    "Drift",
     "EpisodeJudge",
     "LevelShift",
     "MatchOperator",

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray
 from detector.compiled import compiled
+from detector.episodes.drift import is_shifted, note_drift
 from detector.episodes.lanes import end_episode, step_lane
-from detector.episodes.outputs import emit, emit_no_data, emit_shift, emit_stuck, emit_variance
+from detector.episodes.outputs import emit, emit_moved, emit_no_data, emit_shift, emit_stuck, emit_variance
 from detector.episodes.records import (
     ACCEPTED,
     CHANGES_MAX,
@@ -177,8 +178,62 @@ def deviation_least(series: np.void, policy: np.void, novelty: float) -> float:
 
 
 @compiled
+def judge_lanes(
+    series: np.void,
+    policy: np.void,
+    time_ms: int,
+    observed: float,
+    score: float,
+    deviation: float,
+    novelty: float,
+    expected: float,
+    drifted_ms: int,
+    position: int,
+    slot: int,
+    outputs: NDArray[np.void],
+    filled: int,
+) -> int:
+    """Move both lanes on by one scored row, writing transitions to ``outputs`` from ``filled`` on; returns the end."""
+    hit = anomalous_lane(observed, score, deviation, expected, deviation_least(series, policy, novelty), policy)
+    if hit != NO_LANE:
+        series["anomalous_ms"][int(series["scored"]) % OPEN_WINDOW_MAX] = time_ms
+    for lane in range(LANES):
+        change = step_lane(series, lane, policy, time_ms, lane == hit, observed, score, deviation, novelty, expected)
+        if (
+            lane == hit
+            and series["open"][lane] != 0
+            and is_new_level(series, lane, policy, time_ms, expected, drifted_ms)
+        ):
+            filled += accept_level(series, lane, policy, position, slot, outputs[filled:])
+        elif change != NOTHING:
+            emit(outputs[filled], series, lane, change, RECOVERED, position, slot, time_ms)
+            filled += 1
+    return filled
+
+
+@compiled
+def judge_moved(
+    series: np.void,
+    drift: np.void,
+    policy: np.void,
+    position: int,
+    slot: int,
+    outputs: NDArray[np.void],
+    filled: int,
+) -> int:
+    """Tell the level of a drift that has stayed inside the band, if it has; returns the end of ``outputs``."""
+    time_ms = int(series["last_ms"])
+    if not is_shifted(series, drift, policy, time_ms):
+        return filled
+    emit_moved(outputs[filled], series, drift, OPENED, position, slot, time_ms)
+    emit_moved(outputs[filled + 1], series, drift, CLOSED, position, slot, time_ms)
+    return filled + 2
+
+
+@compiled
 def judge_rows(
     state: NDArray[np.void],
+    drifts: NDArray[np.void],
     policies: NDArray[np.void],
     slots: IntArray,
     times_ms: IntArray,
@@ -187,6 +242,8 @@ def judge_rows(
     deviations: FloatArray,
     novelties: FloatArray,
     expecteds: FloatArray,
+    lowers: FloatArray,
+    uppers: FloatArray,
     start: int,
     clock: np.void,
     grid_ms: int,
@@ -195,8 +252,9 @@ def judge_rows(
 ) -> tuple[int, int]:
     """Judge the rows from ``start`` in order, writing transitions to ``outputs`` and moving ``clock`` on.
 
-    Returns the position of the first row not judged and the number of transitions written. That row has no room in
-    ``outputs``, which the caller drains; or it reaches a grid point and timers may be due, which the caller lets fire.
+    ``drifts`` has a record per slot where a policy looks for drifts, else none. Returns the position of the first row
+    not judged and the number of transitions written. That row has no room in ``outputs``, which the caller drains; or
+    it reaches a grid point and timers may be due, which the caller lets fire.
     """
     filled = 0
     for position in range(start, len(slots)):
@@ -211,31 +269,40 @@ def judge_rows(
         slot = int(slots[position])
         observed = float(values[position])
         filled = note_sample(series, policy, time_ms, observed, position, slot, outputs, filled)
-        note_deadline(clock, series, policy)
         score = float(scores[position])
         if math.isnan(score):
+            note_deadline(clock, series, policy)
             continue
-        scored = int(series["scored"]) + 1
-        series["scored"] = scored
+        series["scored"] = int(series["scored"]) + 1
         deviation = float(deviations[position])
-        novelty = float(novelties[position])
         expected = float(expecteds[position])
         signed = deviation if observed >= expected else -deviation
-        filled = judge_spread(
-            series, policy, time_ms, math.nan if math.isnan(expected) else signed, position, slot, outputs, filled
+        if math.isnan(expected):
+            signed = math.nan
+        filled = judge_spread(series, policy, time_ms, signed, position, slot, outputs, filled)
+        drifting = policy["drift_delta"] > 0.0
+        drifted_ms = NEVER_MS
+        if drifting:
+            half_width = 0.5 * (float(uppers[position]) - float(lowers[position]))
+            if note_drift(series, drifts[slot], policy, time_ms, observed, signed, half_width):
+                clock["drifts"] = int(clock["drifts"]) + 1
+            drifted_ms = int(drifts[slot]["found_ms"])
+        filled = judge_lanes(
+            series,
+            policy,
+            time_ms,
+            observed,
+            score,
+            deviation,
+            float(novelties[position]),
+            expected,
+            drifted_ms,
+            position,
+            slot,
+            outputs,
+            filled,
         )
-        least = deviation_least(series, policy, novelty)
-        hit = anomalous_lane(observed, score, deviation, expected, least, policy)
-        if hit != NO_LANE:
-            series["anomalous_ms"][scored % OPEN_WINDOW_MAX] = time_ms
-        for lane in range(LANES):
-            change = step_lane(
-                series, lane, policy, time_ms, lane == hit, observed, score, deviation, novelty, expected
-            )
-            if lane == hit and series["open"][lane] != 0 and is_new_level(series, lane, policy, time_ms, expected):
-                filled += accept_level(series, lane, policy, position, slot, outputs[filled:])
-            elif change != NOTHING:
-                emit(outputs[filled], series, lane, change, RECOVERED, position, slot, time_ms)
-                filled += 1
+        if drifting:
+            filled = judge_moved(series, drifts[slot], policy, position, slot, outputs, filled)
         note_deadline(clock, series, policy)
     return len(slots), filled

@@ -31,6 +31,7 @@ def place(output: np.void, series: np.void, state: int, reason: int, position: i
     output["interval_ms"] = series["interval_ms"]
     output["gap_ms"] = series["gap_ms"]
     output["usual_run_ms"] = series["usual_run_ms"]
+    output["old_level"] = math.nan
     output["new_level"] = math.nan
     output["spread"] = math.nan
     output["usual_spread"] = math.nan
@@ -184,3 +185,23 @@ def emit_shift(output: np.void, series: np.void, lane: int, state: int, position
     output["ended_ms"] = time_ms
     output["flapping"] = 0
     output["new_level"] = series["shift_level"]
+
+
+@compiled
+def emit_moved(
+    output: np.void, series: np.void, drift: np.void, state: int, position: int, slot: int, time_ms: int
+) -> None:
+    """Write down that a drift without an open episode is a new level: an opening and, with the same row, its end."""
+    if state == OPENED:
+        series["shift_episode"] = int(series["shift_episode"]) + 1
+    place(output, series, state, ACCEPTED, position, slot, time_ms)
+    output["lane"] = LEVEL_SHIFT
+    output["episode"] = series["shift_episode"]
+    output["started_ms"] = drift["found_ms"]
+    output["detected_ms"] = time_ms
+    output["ended_ms"] = time_ms
+    output["points"] = drift["points"]
+    output["anomalous_points"] = 0
+    without_peak(output, series, 0, state)
+    output["old_level"] = drift["before"]
+    output["new_level"] = drift["level"]

@@ -24,6 +24,10 @@ INTERVALS_MAX: Final = 10_000.0
 RATIO_MAX: Final = 6.0
 """A row counts as at most eight usual spreads, so that a mean of much more is never reached."""
 
+DRIFT_DELTA_MIN: Final = 1e-12
+DRIFT_DELTA_MAX: Final = 0.5
+"""Below, nothing is ever found; above, chance is."""
+
 SHIFT_AFTER_MAX_S: Final = 86_400.0
 """A day: learners get used to what lies outside of their band after that long by themselves."""
 
@@ -65,6 +69,13 @@ class Variance:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """How drifts of the deviations are found, which let levels be told: see :class:`Policy`, which checks it."""
+
+    delta: float = 0.002
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How the scored rows of the matching series become episodes. Raises ``UsageError`` for values that make no sense.
 
@@ -100,6 +111,10 @@ class Policy:
     ``points`` rows, on both sides of the expected value; it ends what is open as a spike or dip, and closes when the
     deviations have been below 0.6 of that for as many rows. None switches any of the three off.
 
+    ``drift`` looks for changes of the mean deviation by ADWIN at significance ``delta``; it is off by default, since it
+    keeps 1.3 kB per series. Where one was found since an episode began, ``level_shift`` judges it after a quarter of
+    ``after_s``; where none is open, a level that has moved inside the band is told, if it has settled by then.
+
     Severity follows the score of the peak. With the learners' scale of 100 d / (1 + d) for a deviation d, 75 is three
     times the distance to the band's edge and 90 is nine times.
     """
@@ -129,6 +144,7 @@ class Policy:
     level_shift: LevelShift | None = LevelShift()
     stuck: Stuck | None = Stuck()
     variance: Variance | None = Variance()
+    drift: Drift | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -163,6 +179,8 @@ class Policy:
             self._check_range("stuck.points", 2, INTERVALS_MAX, self.stuck.points)
             if self.stuck.severity not in SEVERITIES:
                 raise self._fault("stuck.severity", self.stuck.severity, "one of warning, error, critical")
+        if self.drift is not None:
+            self._check_range("drift.delta", DRIFT_DELTA_MIN, DRIFT_DELTA_MAX, self.drift.delta)
         if self.variance is not None:
             self._check_range("variance.ratio", 1.2, RATIO_MAX, self.variance.ratio)
             self._check_range("variance.points", 2, INTERVALS_MAX, self.variance.points)

@@ -187,6 +187,7 @@ POLICY_DTYPE: Final = np.dtype(
         ("spread_ratio", np.float64),  # 0: never
         ("spread_points", np.int64),
         ("spread_level", np.int64),
+        ("drift_delta", np.float64),  # 0: drifts are not looked for
     ],
     align=True,
 )
@@ -217,6 +218,7 @@ OUTPUT_DTYPE: Final = np.dtype(
         ("peak_expected", np.float64),
         ("peak_ms", np.int64),
         ("peak_novelty", np.float64),
+        ("old_level", np.float64),
         ("new_level", np.float64),
         ("usual_run_ms", np.float64),
         ("spread", np.float64),
@@ -232,11 +234,12 @@ CLOCK_DTYPE: Final = np.dtype(
     [
         ("watermark_ms", np.int64),
         ("next_ms", np.int64),  # the first grid point that the watermark has not reached
+        ("drifts", np.int64),  # found so far
         ("due_ms", np.int64),  # no timer fires at or before this time; may be too early, never too late
     ],
     align=True,
 )
-"""The partition's time, as its timers see it."""
+"""The partition's time, as its timers see it, and what was counted on the way."""
 
 
 def blank_series(size: int) -> NDArray[np.void]:

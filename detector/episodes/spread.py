@@ -42,7 +42,7 @@ LEARNT_MAX: Final = 20.0
 """A row teaches the usual spread no more than this many of it."""
 
 LEARNT_OPEN_MAX: Final = 3.0
-"""And no more than this many while an episode is open: a scatter that goes on is usual after a day or two of minutes."""
+"""And no more than this many while an episode is open: what goes on is usual after a day or two of minutes."""
 
 LEAN_MAX: Final = 0.3
 """Part of the spread that the lean may be: beyond, the values have moved to one side."""

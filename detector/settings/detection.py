@@ -164,6 +164,14 @@ class VarianceSettings(Section):
     severity: Literal["warning", "error", "critical"] = Field(default="warning", description="Severity of the episode.")
 
 
+class DriftSettings(Section):
+    """How drifts are looked for: changes of the mean deviation, which make a level of what stays."""
+
+    delta: float = Field(
+        default=0.002, ge=1e-12, le=0.5, description="Significance of ADWIN: smaller finds less, and less by chance."
+    )
+
+
 class PolicySettings(Section):
     """Which series a policy is for, how they are modelled, and when an episode opens and closes."""
 
@@ -231,4 +239,9 @@ class PolicySettings(Section):
     )
     variance: VarianceSettings | None = Field(
         default_factory=VarianceSettings, description="When a scatter of the values is an episode; null: never."
+    )
+    drift: DriftSettings | None = Field(
+        default=None,
+        description="Look for drifts, which let `level_shift` tell levels earlier and inside of the band, at 1.3 kB of "
+        "state per series; null: never.",
     )

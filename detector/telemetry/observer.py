@@ -31,6 +31,7 @@ class _PartitionMetrics:
         "aliases_cleared",
         "batches",
         "delay",
+        "drifts",
         "fallbacks",
         "learner_failures",
         "open_episodes",
@@ -64,6 +65,7 @@ class _PartitionMetrics:
         self.series_evicted = counter("detector_series_evicted_total")
         self.series_expired = counter("detector_series_expired_total")
         self.aliases_cleared = counter("detector_aliases_cleared_total")
+        self.drifts = counter("detector_drifts_found_total")
         self.learner_failures = counter("detector_learner_failures_total")
         self.series = gauge("detector_series_held")
         self.open_episodes = gauge("detector_episodes_open")
@@ -91,6 +93,7 @@ class _PartitionMetrics:
             (self.series_evicted, counts.series_evicted),
             (self.series_expired, counts.series_expired),
             (self.aliases_cleared, counts.aliases_cleared),
+            (self.drifts, counts.drifts),
             (self.learner_failures, counts.learner_failures),
             (self._dropped["late"], counts.late),
             (self._dropped["repeated"], counts.repeated),
