@@ -204,8 +204,9 @@ class Transition:
     largest novelty, NaN where there is none. ``interval_ms`` is the usual time between samples, ``gap_ms`` the longest
     usual one, ``usual_run_ms`` the longest time for which the value usually stays the same. ``new_level`` is the level
     of a ``metric.level_shift``, NaN elsewhere; ``old_level`` the one before where no episode led to it, NaN where the
-    level is told against ``expected``. ``spread`` is the recent mean deviation of a ``metric.variance``,
-    ``usual_spread`` the usual one when it began and ``peak_spread`` the largest, all in bands; NaN elsewhere.
+    level is told against ``expected``. Of a ``metric.variance``, all in bands, NaN elsewhere: ``spread`` is the recent
+    mean deviation, ``lean`` the one with its sign, ``usual_spread`` the usual one when it began, ``peak_spread`` the
+    largest.
     """
 
     row: int
@@ -246,6 +247,7 @@ class Transition:
     old_level: float = math.nan
     usual_run_ms: float = 0.0
     spread: float = math.nan
+    lean: float = math.nan
     usual_spread: float = math.nan
     peak_spread: float = math.nan
 

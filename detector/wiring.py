@@ -19,6 +19,7 @@ from detector import __version__
 from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
 from detector.episodes import EpisodeJudge, Policy, PolicyBook, parse_matchers
+from detector.episodes.fixed_gates import FIXED_GATES as EPISODE_GATES
 from detector.episodes.policies import Drift, LevelShift, NoData, Stuck, Variance
 from detector.errors import UsageError
 from detector.io.kafka_config import TRANSACTION_SHARE, ConsumerGroup, KafkaConnection
@@ -56,6 +57,7 @@ from detector.worker import (
 )
 
 AUTO_MODEL: Final = "auto"
+FIXED_GATES: Final = EPISODE_GATES
 COMPILED_LEARNERS: Final = tuple(name for name in LEARNERS if name != "river")
 ENCODER: Final = "cloudevents"
 PLAIN_FORMAT: Final = "json"

@@ -192,6 +192,7 @@ def peak_of(transition: Transition) -> Peak:
         observed=transition.peak_observed,
         expected=transition.peak_expected,
         at=rfc3339(transition.peak_time_ms),
+        novelty=transition.peak_novelty,
     )
 
 
@@ -229,6 +230,7 @@ def scatter_of(transition: Transition) -> Scatter:
         largest_ratio=transition.peak_spread / transition.usual_spread,
         mean_deviation=transition.spread,
         usual_mean_deviation=transition.usual_spread,
+        lean=transition.lean,
     )
 
 

@@ -78,6 +78,9 @@ class Peak(Struct, frozen=True):
     observed: Annotated[float | None, Meta(description="Its value.")]
     expected: Annotated[float | None, Meta(description="What was expected then.")]
     at: Annotated[Time, Meta(description="Its time.")]
+    novelty: Annotated[
+        float | None, Meta(description="Largest novelty of the episode so far, on the scale of the learner.")
+    ]
 
 
 class Silence(Struct, frozen=True):
@@ -116,6 +119,9 @@ class Scatter(Struct, frozen=True):
     ]
     usual_mean_deviation: Annotated[
         float | None, Meta(description="Usual mean deviation of the series, when the episode began.")
+    ]
+    lean: Annotated[
+        float | None, Meta(description="Mean deviation with its sign, over twice as many samples; near 0: both sides.")
     ]
 
 

@@ -190,6 +190,7 @@ SCATTERED: Final = replace(
     deviation=1.8333333333333333,
     recent_values=np.array([0.3, 0.12, 0.44, 0.21, 0.38, 0.16, 0.33, 0.52]),
     spread=0.75,
+    lean=0.0625,
     usual_spread=0.25,
     peak_spread=0.75,
 )
@@ -208,6 +209,7 @@ CALMED: Final = replace(
     end_reason="recovered",
     recent_values=np.array([0.3, 0.29, 0.33, 0.3, 0.31, 0.32, 0.3, 0.31]),
     spread=0.25,
+    lean=-0.03125,
     peak_spread=0.875,
 )
 

@@ -340,6 +340,7 @@ class EpisodeJudge:
             new_level=float(output["new_level"]),
             usual_run_ms=float(output["usual_run_ms"]),
             spread=float(output["spread"]),
+            lean=float(output["lean"]),
             usual_spread=float(output["usual_spread"]),
             peak_spread=float(output["peak_spread"]),
         )

@@ -34,6 +34,7 @@ def place(output: np.void, series: np.void, state: int, reason: int, position: i
     output["old_level"] = math.nan
     output["new_level"] = math.nan
     output["spread"] = math.nan
+    output["lean"] = math.nan
     output["usual_spread"] = math.nan
     output["peak_spread"] = math.nan
     seen = int(series["seen"])
@@ -164,6 +165,7 @@ def emit_variance(
     output["anomalous_points"] = int(series["variance_points"]) - calm
     without_peak(output, series, level, state)
     output["spread"] = series["spread"]
+    output["lean"] = series["lean"]
     output["usual_spread"] = series["variance_usual"]
     output["peak_spread"] = series["variance_peak"]
 

@@ -222,6 +222,7 @@ OUTPUT_DTYPE: Final = np.dtype(
         ("new_level", np.float64),
         ("usual_run_ms", np.float64),
         ("spread", np.float64),
+        ("lean", np.float64),
         ("usual_spread", np.float64),
         ("peak_spread", np.float64),
         ("seen", np.int64),
