@@ -69,7 +69,7 @@ DRIFT_DTYPE: Final = np.dtype(
     ],
     align=True,
 )
-"""One series' window and what its last drift may become: 1,296 bytes."""
+"""One series' window and what its last drift may become: 1,256 bytes."""
 
 
 def blank_drift() -> NDArray[np.void]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detector.batches import FloatArray, IntArray
 from detector.compiled import compiled
 from detector.episodes.drift import is_shifted, note_drift
-from detector.episodes.lanes import end_episode, step_lane
+from detector.episodes.lanes import ZERO, end_episode, step_lane
 from detector.episodes.outputs import emit, emit_moved, emit_no_data, emit_shift, emit_stuck, emit_variance
 from detector.episodes.records import (
     ACCEPTED,
@@ -198,6 +198,8 @@ def judge_lanes(
     if hit != NO_LANE:
         series["anomalous_ms"][int(series["scored"]) % OPEN_WINDOW_MAX] = time_ms
     for lane in range(LANES):
+        if lane != hit and series["history"][lane] == ZERO and series["open"][lane] == 0:
+            continue
         change = step_lane(series, lane, policy, time_ms, lane == hit, observed, score, deviation, novelty, expected)
         if (
             lane == hit

@@ -209,8 +209,6 @@ def step_lane(
 ) -> int:
     """Shift one scored row into the lane's history and move its episode on."""
     history = series["history"][lane]
-    if history == ZERO and not anomalous and series["open"][lane] == 0:
-        return NOTHING
     series["history"][lane] = (history << ONE) | (ONE if anomalous else ZERO)
     if series["open"][lane] == 0:
         return watch(series, lane, policy, time_ms, anomalous, observed, score, deviation, novelty, expected)

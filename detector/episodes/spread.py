@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from detector.compiled import compiled
-from detector.episodes.records import CLOSED, DOWN, NOTHING, OPENED, UP
+from detector.episodes.records import CLOSED, DOWN, LANES, NOTHING, OPENED, UP
 
 SPREAD_RATE: Final = 0.05
 """Weight of a new row in the spread: about twenty rows of memory."""
@@ -56,6 +56,9 @@ SPREAD_MIN: Final = 0.3
 CALM_SHARE: Final = 0.6
 """An episode is over when the spread has stayed below this part of what opened it."""
 
+FADING_SHARE: Final = 0.7
+"""Part of its largest: a spread that has come down to less only remembers what is over, and opens nothing."""
+
 FALLEN_SHARE: Final = 0.5
 """Part of its largest: a smaller spread has fallen."""
 
@@ -67,6 +70,8 @@ SWING_RATIO: Final = 1.3
 
 MEAN_OF_ROOT: Final = 0.7978845608028654
 """Mean distance of Gaussian noise in its standard deviations: the square root of 2 / pi."""
+
+ZERO: Final = np.uint64(0)
 
 ROWS_COUNTED_MAX: Final = 65_535
 """What the counters hold."""
@@ -101,7 +106,14 @@ def learn_spread(series: np.void, signed: float) -> None:
 
 @compiled
 def is_wide(series: np.void, policy: np.void) -> bool:
-    """Whether the newest rows, already learnt, scatter widely and on both sides."""
+    """Whether the newest rows, already learnt, scatter widely and on both sides.
+
+    Beside an open episode both sides means outside of the band on the other one, too: what swings between its episode
+    and normal is flapping.
+    """
+    for lane in range(LANES):
+        if series["open"][lane] != 0 and series["history"][UP + DOWN - lane] == ZERO:
+            return False
     spread = float(series["spread"])
     wide = spread >= SPREAD_MIN and spread >= float(policy["spread_ratio"]) * usual_spread(series)
     return wide and abs(float(series["lean"])) <= LEAN_MAX * spread
@@ -121,9 +133,10 @@ def step_spread(series: np.void, policy: np.void, time_ms: int, signed: float) -
             series["variance_started_ms"] = time_ms
             series["variance_usual"] = usual_spread(series)
             series["variance_peak"] = 0.0
-        series["wide_rows"] = count + 1
+        series["wide_rows"] = min(count + 1, ROWS_COUNTED_MAX)
         series["variance_peak"] = max(float(series["variance_peak"]), spread)
-        if count + 1 < int(policy["spread_points"]):
+        fading = spread < FADING_SHARE * float(series["variance_peak"])
+        if count + 1 < int(policy["spread_points"]) or fading:
             return NOTHING
         series["variance_points"] = count + 1
         series["variance_last_ms"] = time_ms
