@@ -308,6 +308,20 @@ def new_level(*, quick: bool) -> Found:
     return Found(not bad, f"not so for heights {bad or 'none'}")
 
 
+def scatter(*, quick: bool) -> Found:
+    """12: noise four times as large for two hours is one ``metric.variance``, and plain noise is none."""
+    seeds = 5 if quick else 20
+    values = np.concatenate([noise(3 * DAY, seed) for seed in range(seeds)], axis=1)
+    wide = slice(2 * DAY, 2 * DAY + 120)
+    values[wide] = 100.0 + (values[wide] - 100.0) * 4.0
+    told = opened(judged(values))
+    found = [it.slot for it in told if it.kind == "metric.variance" and 0 <= minute_of(it) - 2 * DAY < 120]
+    calm = len(opened(judged(noise(3 * DAY, 99, 20 if quick else 1_000)), "variance"))
+    begun = len([it for it in told if it.kind != "metric.variance"])
+    holds = sorted(found) == list(range(seeds)) and calm == 0
+    return Found(holds, f"{len(set(found))} of {seeds} said once, after {begun} spikes and dips; plain noise: {calm}")
+
+
 def late_points(*, quick: bool) -> Found:
     """17: one point in twenty up to three minutes late: the same episodes as in order, to the minute of their start."""
     series, days = (5, 1) if quick else (20, 3)
@@ -423,6 +437,7 @@ SCENARIOS: Final = (
     Scenario("10 flat lines", stuck),
     Scenario("11 incident, twice", incident),
     Scenario("11 new level", new_level),
+    Scenario("12 scatter", scatter),
     Scenario("16 new pods", new_pods),
     Scenario("17 late points", late_points),
 )

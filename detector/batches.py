@@ -183,11 +183,13 @@ class ScoreColumns:
 
 
 TransitionState = Literal["opened", "updated", "closed"]
-EpisodeKind = Literal["metric.spike", "metric.dip", "metric.no_data", "metric.level_shift", "metric.stuck"]
+EpisodeKind = Literal[
+    "metric.spike", "metric.dip", "metric.no_data", "metric.level_shift", "metric.stuck", "metric.variance"
+]
 Severity = Literal["warning", "error", "critical"]
-EndReason = Literal["recovered", "silent", "resumed", "expired", "evicted", "accepted"]
+EndReason = Literal["recovered", "silent", "resumed", "expired", "evicted", "accepted", "superseded"]
 """Back inside the band, or moving again; no samples any more; samples again; series forgotten for its silence, or for
-want of room; its level is the new normal."""
+want of room; its level or scatter is the new normal; it goes on as an episode of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +200,13 @@ class Transition:
     the series, the last one taken at ``last_sample_ms``; ``samples_seen`` counts them all. They include this row's
     sample, except where the step is about silence: what a timer did has no sample behind it, and numbers of the sample
     are NaN; a resumption knows the value that came, and the samples before. ``peak_*`` describe the sample with the
-    largest deviation of the episode so far, NaN for ``metric.no_data`` and ``metric.stuck``; ``peak_novelty`` is the
+    largest deviation of the episode so far, NaN for kinds that follow no single scores; ``peak_novelty`` is the
     largest novelty, NaN where there is none. ``interval_ms`` is the usual time between samples, ``gap_ms`` the longest
     usual one, ``usual_run_ms`` the longest time for which the value usually stays the same. ``new_level`` is the level
-    of a ``metric.level_shift``, NaN elsewhere.
+    of a ``metric.level_shift``, NaN elsewhere; ``old_level`` the one before where no episode led to it, NaN where the
+    level is told against ``expected``. Of a ``metric.variance``, all in bands, NaN elsewhere: ``spread`` is the recent
+    mean deviation, ``lean`` the one with its sign, ``usual_spread`` the usual one when it began, ``peak_spread`` the
+    largest.
     """
 
     row: int
@@ -239,7 +244,12 @@ class Transition:
     samples_seen: int
     peak_novelty: float = math.nan
     new_level: float = math.nan
+    old_level: float = math.nan
     usual_run_ms: float = 0.0
+    spread: float = math.nan
+    lean: float = math.nan
+    usual_spread: float = math.nan
+    peak_spread: float = math.nan
 
 
 STAGES: Final = ("decode", "route", "score", "judge", "encode")
@@ -292,6 +302,7 @@ class BatchCounts:
     updated: int = 0
     closed: int = 0
     decoder_fallbacks: int = 0
+    drifts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

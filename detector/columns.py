@@ -70,6 +70,22 @@ class RecordsCopy:
         return fields_of(self._records)
 
 
+class JointCopy:
+    """Two copies of the same slots in one: the columns of the second stand under a name."""
+
+    def __init__(self, first: PartialCopy, name: str, second: PartialCopy) -> None:
+        self._first, self._name, self._second = first, name, second
+
+    def take(self, positions: NDArray[np.int64]) -> None:
+        """Copy both."""
+        self._first.take(positions)
+        self._second.take(positions)
+
+    def columns(self) -> Columns:
+        """The columns of both."""
+        return {**self._first.columns(), **prefixed(self._name, self._second.columns())}
+
+
 def fields_of(rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
     """One new column per field of ``rows``, shape (len(rows), *field shape)."""
     assert rows.dtype.names is not None

@@ -354,6 +354,7 @@ class PartitionPipeline:
         counts.samples = len(passage.samples)
         counts.decoder_fallbacks = int(passage.samples.in_pieces)
         counts.aliases_cleared = self._series.take_aliases_cleared()
+        counts.drifts = self._judge.take_drifts()
         return Output(
             events=passage.events,
             rejects=passage.rejects(),

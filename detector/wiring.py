@@ -18,7 +18,9 @@ import structlog
 from detector import __version__
 from detector.decoders import DECODERS, Decoder, DecoderLimits, JsonPaths
 from detector.encoders import ENCODERS, Encoder
-from detector.episodes import EpisodeJudge, LevelShift, NoData, Policy, PolicyBook, Stuck, parse_matchers
+from detector.episodes import EpisodeJudge, Policy, PolicyBook, parse_matchers
+from detector.episodes.fixed_gates import FIXED_GATES as EPISODE_GATES
+from detector.episodes.policies import Drift, LevelShift, NoData, Stuck, Variance
 from detector.errors import UsageError
 from detector.io.kafka_config import TRANSACTION_SHARE, ConsumerGroup, KafkaConnection
 from detector.io.kafka_sink import KafkaSink
@@ -56,6 +58,7 @@ from detector.worker import (
 )
 
 AUTO_MODEL: Final = "auto"
+FIXED_GATES: Final = EPISODE_GATES
 COMPILED_LEARNERS: Final = tuple(name for name in LEARNERS if name != "river")
 ENCODER: Final = "cloudevents"
 PLAIN_FORMAT: Final = "json"
@@ -139,7 +142,7 @@ def json_paths(decoder: DecoderSettings) -> JsonPaths:
 
 def policy_of(index: int, policy: PolicySettings) -> Policy:
     """Build one policy; raises ``UsageError`` that names its place in the settings."""
-    silence, shift, stuck = policy.no_data, policy.level_shift, policy.stuck
+    silence, shift, stuck, scatter = policy.no_data, policy.level_shift, policy.stuck, policy.variance
     try:
         return Policy(
             name=policy.name,
@@ -165,6 +168,8 @@ def policy_of(index: int, policy: PolicySettings) -> Policy:
             novelty_min=policy.novelty_min,
             level_shift=None if shift is None else LevelShift(shift.after_s, shift.points),
             stuck=None if stuck is None else Stuck(stuck.runs, stuck.min_s, stuck.points, stuck.severity),
+            drift=None if policy.drift is None else Drift(policy.drift.delta),
+            variance=None if scatter is None else Variance(scatter.ratio, scatter.points, scatter.severity),
         )
     except UsageError as error:
         raise UsageError(f"settings: policies[{index}]: {error}") from error

@@ -43,6 +43,7 @@ class ToldPeak(Struct, frozen=True):
     deviation: float | None = None
     observed: float | None = None
     expected: float | None = None
+    novelty: float | None = None
 
 
 class ToldSilence(Struct, frozen=True):
@@ -50,6 +51,30 @@ class ToldSilence(Struct, frozen=True):
 
     length_s: float
     gap_s: float | None = None
+
+
+class ToldShift(Struct, frozen=True):
+    """A new level."""
+
+    before: float | None = None
+    after: float | None = None
+
+
+class ToldStandstill(Struct, frozen=True):
+    """A standstill."""
+
+    length_s: float
+    usual_s: float
+    samples: int
+
+
+class ToldScatter(Struct, frozen=True):
+    """A scatter."""
+
+    ratio: float | None = None
+    largest_ratio: float | None = None
+    mean_deviation: float | None = None
+    lean: float | None = None
 
 
 class ToldReason(Struct, frozen=True):
@@ -119,6 +144,9 @@ class Told(Struct, frozen=True):
     upper: float | None = None
     peak: ToldPeak | None = None
     silence: ToldSilence | None = None
+    shift: ToldShift | None = None
+    standstill: ToldStandstill | None = None
+    scatter: ToldScatter | None = None
     flapping: bool = False
 
     @property

@@ -21,6 +21,7 @@ from detector.encoders.event import (
     Model,
     Peak,
     Quality,
+    Scatter,
     Series,
     Shift,
     Silence,
@@ -30,7 +31,7 @@ from detector.encoders.event import (
     to_bytes,
 )
 from detector.encoders.topology import topology_of
-from detector.encoders.wording import WITHOUT_PEAK, direction_of, is_silent, reasons_for, rfc3339, summarise
+from detector.encoders.wording import direction_of, is_silent, level_before, reasons_for, rfc3339, summarise
 from detector.errors import UsageError
 
 ANOMALY_SCHEMA_URI: Final = "urn:detector:schemas:anomaly.v1"
@@ -131,10 +132,11 @@ def anomaly_of(
         lower=transition.lower,
         upper=transition.upper,
         impact=impact_of(transition),
-        peak=None if transition.kind in WITHOUT_PEAK else peak_of(transition),
+        peak=None if math.isnan(transition.peak_score) else peak_of(transition),
         silence=silence_of(transition) if is_silent(transition) else None,
         shift=shift_of(transition) if transition.kind == "metric.level_shift" else None,
         standstill=standstill_of(transition) if transition.kind == "metric.stuck" else None,
+        scatter=scatter_of(transition) if transition.kind == "metric.variance" else None,
         reasons=reasons_for(transition),
         evidence=Evidence(
             transition.recent_values.tolist(), [transition.lower, transition.upper], transition.samples_seen
@@ -191,6 +193,7 @@ def peak_of(transition: Transition) -> Peak:
         observed=transition.peak_observed,
         expected=transition.peak_expected,
         at=rfc3339(transition.peak_time_ms),
+        novelty=transition.peak_novelty,
     )
 
 
@@ -207,7 +210,7 @@ def silence_of(transition: Transition) -> Silence:
 
 def shift_of(transition: Transition) -> Shift:
     """From the level that was expected to the one that is."""
-    return Shift(before=transition.expected, after=transition.new_level)
+    return Shift(before=level_before(transition), after=transition.new_level)
 
 
 def standstill_of(transition: Transition) -> Standstill:
@@ -217,6 +220,18 @@ def standstill_of(transition: Transition) -> Standstill:
         length_s=(transition.time_ms - transition.started_ms) / 1000.0,
         usual_s=transition.usual_run_ms / 1000.0,
         samples=transition.points,
+    )
+
+
+def scatter_of(transition: Transition) -> Scatter:
+    """How far the values scatter, beside what is usual; a scatter that nobody measured any more is NaN."""
+    return Scatter(
+        since=rfc3339(transition.started_ms),
+        ratio=transition.spread / transition.usual_spread,
+        largest_ratio=transition.peak_spread / transition.usual_spread,
+        mean_deviation=transition.spread,
+        usual_mean_deviation=transition.usual_spread,
+        lean=transition.lean,
     )
 
 

@@ -24,7 +24,9 @@ Count = Annotated[int, Meta(ge=0)]
 
 EventType = Literal["detector.anomaly.opened.v1", "detector.anomaly.updated.v1", "detector.anomaly.closed.v1"]
 EventDirection = Literal["up", "down"]
-ReasonCode = Literal["above_band", "below_band", "outside_band", "sustained", "novel", "silent", "settled", "unchanged"]
+ReasonCode = Literal[
+    "above_band", "below_band", "outside_band", "sustained", "novel", "silent", "settled", "unchanged", "scattered"
+]
 
 
 class Series(Struct, frozen=True):
@@ -50,7 +52,10 @@ class Window(Struct, frozen=True):
     """The stretch of the series that the episode covers so far."""
 
     start: Annotated[
-        Time, Meta(description="Time of the first anomalous or equal sample, or of the last one before the silence.")
+        Time,
+        Meta(
+            description="Time of the first anomalous, equal or scattered sample, or of the last one before the silence."
+        ),
     ]
     end: Annotated[Time, Meta(description="Time of this transition.")]
     points: Annotated[Count, Meta(description="Scored samples from start to end.")]
@@ -73,6 +78,9 @@ class Peak(Struct, frozen=True):
     observed: Annotated[float | None, Meta(description="Its value.")]
     expected: Annotated[float | None, Meta(description="What was expected then.")]
     at: Annotated[Time, Meta(description="Its time.")]
+    novelty: Annotated[
+        float | None, Meta(description="Largest novelty of the episode so far, on the scale of the learner.")
+    ]
 
 
 class Silence(Struct, frozen=True):
@@ -87,7 +95,7 @@ class Silence(Struct, frozen=True):
 class Shift(Struct, frozen=True):
     """The new level of a series, which is its normal one from here on."""
 
-    before: Annotated[float | None, Meta(description="What the learner expected at this sample.")]
+    before: Annotated[float | None, Meta(description="What the learner expected, or the level before a drift.")]
     after: Annotated[float | None, Meta(description="Recent mean of the values, the new level.")]
 
 
@@ -98,6 +106,23 @@ class Standstill(Struct, frozen=True):
     length_s: Annotated[float, Meta(description="From then to this transition, in seconds.")]
     usual_s: Annotated[float, Meta(description="Longest time for which the value usually stays the same, in seconds.")]
     samples: Annotated[Count, Meta(description="Equal samples.")]
+
+
+class Scatter(Struct, frozen=True):
+    """How far the values scatter around what is expected."""
+
+    since: Annotated[Time, Meta(description="Time from which they have.")]
+    ratio: Annotated[float | None, Meta(description="Mean deviation of the last samples, in usual ones.")]
+    largest_ratio: Annotated[float | None, Meta(description="The largest ratio of the episode so far.")]
+    mean_deviation: Annotated[
+        float | None, Meta(description="Mean deviation of the last samples; 1 is the edge of the normal band.")
+    ]
+    usual_mean_deviation: Annotated[
+        float | None, Meta(description="Usual mean deviation of the series, when the episode began.")
+    ]
+    lean: Annotated[
+        float | None, Meta(description="Mean deviation with its sign, over twice as many samples; near 0: both sides.")
+    ]
 
 
 class Reason(Struct, frozen=True):
@@ -177,7 +202,10 @@ class Anomaly(Struct, frozen=True):
     topology: Annotated[Topology, Meta(description="Where the series belongs.")]
     window: Annotated[Window, Meta(description="The stretch that the episode covers so far.")]
     started_at: Annotated[
-        Time, Meta(description="Time of the first anomalous or equal sample, or of the last one before the silence.")
+        Time,
+        Meta(
+            description="Time of the first anomalous, equal or scattered sample, or of the last one before the silence."
+        ),
     ]
     detected_at: Annotated[
         Time, Meta(description="Time of the sample, or for silence of the watermark, with which the episode opened.")
@@ -194,7 +222,7 @@ class Anomaly(Struct, frozen=True):
         Meta(
             description="Why it closed: recovered; silent, when the series sends nothing any more; resumed, when it "
             "sends again; expired, when it was forgotten for its silence; evicted, when it was to make room for others;"
-            " accepted, when its level is the new normal."
+            " accepted, when its level or scatter is the new normal; superseded, when it goes on as another kind."
         ),
     ]
     score: Annotated[
@@ -202,7 +230,8 @@ class Anomaly(Struct, frozen=True):
     ]
     deviation: Annotated[float | None, Meta(description="Deviation of this sample; 1 is the edge of the normal band.")]
     severity: Annotated[
-        Severity, Meta(description="Severity by the score of the peak; of silence and standstill by the policy.")
+        Severity,
+        Meta(description="Severity by the score of the peak; of silence, standstill and scatter by the policy."),
     ]
     direction: Annotated[
         EventDirection | None, Meta(description="Up for a spike, down for a dip, either for a new level; else none.")
@@ -216,6 +245,7 @@ class Anomaly(Struct, frozen=True):
     silence: Annotated[Silence | None, Meta(description="The silence, where this transition is about one.")]
     shift: Annotated[Shift | None, Meta(description="The new level, where this is about one.")]
     standstill: Annotated[Standstill | None, Meta(description="The standstill, where this is about one.")]
+    scatter: Annotated[Scatter | None, Meta(description="The scatter, where this is about one.")]
     reasons: Annotated[list[Reason], Meta(description="Why this is an episode, the heaviest first.", min_length=1)]
     evidence: Annotated[Evidence, Meta(description="What the learner saw.")]
     model: Annotated[Model, Meta(description="What scored the sample.")]

@@ -172,6 +172,47 @@ STUCK: Final = replace(
     usual_run_ms=120_000.0,
 )
 
+SCATTERED: Final = replace(
+    NO_DATA,
+    kind="metric.variance",
+    severity="warning",
+    last_sample_ms=STARTED_MS + 29 * MINUTE_MS,
+    time_ms=STARTED_MS + 29 * MINUTE_MS,
+    detected_ms=STARTED_MS + 29 * MINUTE_MS,
+    started_ms=STARTED_MS,
+    points=30,
+    anomalous_points=30,
+    observed=0.52,
+    expected=0.3,
+    lower=0.18,
+    upper=0.42,
+    score=64.70588235294117,
+    deviation=1.8333333333333333,
+    recent_values=np.array([0.3, 0.12, 0.44, 0.21, 0.38, 0.16, 0.33, 0.52]),
+    spread=0.75,
+    lean=0.0625,
+    usual_spread=0.25,
+    peak_spread=0.75,
+)
+CALMED: Final = replace(
+    SCATTERED,
+    state="closed",
+    sequence=2,
+    time_ms=STARTED_MS + 120 * MINUTE_MS,
+    last_sample_ms=STARTED_MS + 120 * MINUTE_MS,
+    ended_ms=STARTED_MS + 90 * MINUTE_MS,
+    points=121,
+    anomalous_points=91,
+    observed=0.31,
+    score=7.6923076923076925,
+    deviation=0.08333333333333333,
+    end_reason="recovered",
+    recent_values=np.array([0.3, 0.29, 0.33, 0.3, 0.31, 0.32, 0.3, 0.31]),
+    spread=0.25,
+    lean=-0.03125,
+    peak_spread=0.875,
+)
+
 SINGLE: Final = {
     "name": IDENTITY.name,
     "labels": {"service.name": "checkout", "replica": 3},
@@ -211,6 +252,8 @@ def example_texts() -> dict[str, str]:
         ("resumed", 49, RESUMED),
         ("level_shift", 482, SHIFTED),
         ("stuck", 30, STUCK),
+        ("variance", 29, SCATTERED),
+        ("calmed", 120, CALMED),
     ):
         provenance = Provenance("metrics", 3, 9_918_229 + minute, transition.time_ms + 1_204)
         event = encoder.encode(transition, IDENTITY, "default", MODEL, provenance)

@@ -37,7 +37,7 @@ LABELS: Final = {
 
 
 TOPIC: Final = {"topic": {"description": "Its name."}}
-ANOMALIES: Final = ("opened", "updated", "closed", "no_data", "resumed", "level_shift", "stuck")
+ANOMALIES: Final = ("opened", "updated", "closed", "no_data", "resumed", "level_shift", "stuck", "variance", "calmed")
 PREFIX: Final = {"prefix": {"description": "Prefix of the topics that the detector writes.", "default": "detector"}}
 
 

@@ -1,6 +1,7 @@
 """The words of an event: numbers, times, the summary sentence and the reasons."""
 
 import math
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -22,8 +23,8 @@ LABELS_NAMED_MAX: Final = 3
 
 WEIGHT_DIGITS: Final = 4
 
-WITHOUT_PEAK: Final[frozenset[EpisodeKind]] = frozenset({"metric.no_data", "metric.stuck"})
-"""Kinds that follow no scores."""
+WITHOUT_PEAK: Final[frozenset[EpisodeKind]] = frozenset({"metric.no_data", "metric.stuck", "metric.variance"})
+"""Kinds that follow no single scores, and have no direction."""
 
 
 def rfc3339(time_ms: int) -> str:
@@ -78,12 +79,9 @@ def summarise(transition: Transition, identity: SeriesIdentity, topology: Topolo
     """The transition as one sentence for the person on call: how bad, what is normal, since when."""
     subject = subject_of(identity, topology)
     unit = f" {identity.unit}" if identity.unit else ""
-    if transition.kind == "metric.no_data":
-        return f"{subject} {_absence(transition, unit)}"
-    if transition.kind == "metric.stuck":
-        return f"{subject} {_standstill(transition, unit)}"
-    if transition.kind == "metric.level_shift":
-        return f"{subject} {_new_level(transition, unit)}"
+    words = WORDS_WITHOUT_LANE.get(transition.kind)
+    if words is not None:
+        return f"{subject} {words(transition, unit)}"
     share = f"{transition.anomalous_points} of {transition.points} points anomalous"
     started = _moment(transition.started_ms)
     if transition.state == "closed":
@@ -98,12 +96,17 @@ def summarise(transition: Transition, identity: SeriesIdentity, topology: Topolo
     return f"{inside}; {_peak(transition, unit)}; {share} since {started}"
 
 
+def level_before(transition: Transition) -> float:
+    """What a new level is told against: the one before it where that is known, else what was expected."""
+    return transition.expected if math.isnan(transition.old_level) else transition.old_level
+
+
 def direction_of(transition: Transition) -> EventDirection | None:
-    """Up for a spike and a higher level, down for a dip and a lower one; silence and standstill have none."""
+    """Up for a spike and a higher level, down for a dip and a lower one; others have none."""
     if transition.kind in WITHOUT_PEAK:
         return None
     if transition.kind == "metric.level_shift":
-        return "up" if transition.new_level > transition.expected else "down"
+        return "up" if transition.new_level > level_before(transition) else "down"
     return "up" if transition.kind == "metric.spike" else "down"
 
 
@@ -143,6 +146,24 @@ def _standstill(transition: Transition, unit: str) -> str:
     return f"had not changed again when {_departure(transition)}; {value}"
 
 
+def _scatter(transition: Transition, unit: str) -> str:
+    ratio = number(transition.spread / transition.usual_spread)
+    around = "" if math.isnan(transition.expected) else f" around the expected {number(transition.expected)}{unit}"
+    since = _moment(transition.started_ms)
+    if transition.state == "opened":
+        mean, usual = number(transition.spread), number(transition.usual_spread)
+        share = f"mean deviation {mean}, usually {usual}; {transition.points} points since {since}"
+        return f"scatters {ratio} times as far as usual{around}, on both sides{_band(transition, unit)}: {share}"
+    assert transition.ended_ms is not None, "a closed episode has an end"
+    largest = f"at most {number(transition.peak_spread / transition.usual_spread)} times as far as usual since {since}"
+    lasted = duration(transition.ended_ms - transition.started_ms)
+    if transition.end_reason == "recovered":
+        return f"scatters as usual again{around} after {lasted}; {largest}"
+    if transition.end_reason == "accepted":
+        return f"has scattered {ratio} times as far as it used to for {lasted}: that is usual for it now; {largest}"
+    return f"had not calmed down when {_departure(transition)}; {largest}"
+
+
 def _departure(transition: Transition) -> str:
     if transition.end_reason == "silent":
         return "it fell silent"
@@ -155,11 +176,25 @@ def _new_level(transition: Transition, unit: str) -> str:
         return f"is taken as normal at {level} from here on"
     side = "up" if direction_of(transition) == "up" else "down"
     lasted = duration(transition.time_ms - transition.started_ms)
+    if not math.isnan(transition.old_level):
+        return (
+            f"has moved {side} to a new level of {level} inside its band, from {number(transition.old_level)}{unit}; "
+            f"steady for {lasted}, since {_moment(transition.started_ms)}"
+        )
     share = f"{transition.anomalous_points} of {transition.points} points anomalous"
     return (
         f"has moved {side} to a new level of {level}, where {number(transition.expected)}{unit} was expected; "
         f"steady for {lasted}, since {_moment(transition.started_ms)}; {share}"
     )
+
+
+WORDS_WITHOUT_LANE: Final[Mapping[EpisodeKind, Callable[[Transition, str], str]]] = {
+    "metric.no_data": _absence,
+    "metric.stuck": _standstill,
+    "metric.level_shift": _new_level,
+    "metric.variance": _scatter,
+}
+"""What kinds other than spike and dip say after their subject, in the unit of the series."""
 
 
 def _last_value(transition: Transition, unit: str) -> str:
@@ -181,6 +216,8 @@ def _ending(transition: Transition, unit: str) -> str:
     if transition.end_reason == "evicted":
         return f"had not recovered when the detector stopped following it (last value {observed})"
     lasted = duration(transition.ended_ms - transition.started_ms)
+    if transition.end_reason == "superseded":
+        return f"leaves its band on both sides, now at {observed}, after {lasted}: its values scatter"
     if transition.end_reason == "accepted":
         return f"has stayed outside of its band, now at {observed}, for {lasted}: that is its new level"
     return f"is back to normal at {observed}{_band(transition, unit)} after {lasted}"
@@ -215,8 +252,8 @@ def reasons_for(transition: Transition) -> list[Reason]:
 
     Each strength lies between 0 and 1: d / (1 + d) of the peak's deviation d, the share of points, and n / (1 + n) of
     the largest novelty n, where the learner has one. Weights are strengths divided by their sum, in four digits; the
-    heaviest takes what rounding leaves, so that they sum to 1. Silence, standstill and a settled level are reasons by
-    themselves.
+    heaviest takes what rounding leaves, so that they sum to 1. Silence, standstill, a scatter and a settled level are
+    reasons by themselves.
     """
     if transition.kind == "metric.stuck":
         lasted = duration(transition.time_ms - transition.started_ms)
@@ -226,6 +263,10 @@ def reasons_for(transition: Transition) -> list[Reason]:
         lasted = duration(transition.time_ms - transition.started_ms)
         text = f"values have settled near {number(transition.new_level)} and stayed there for {lasted}"
         return [Reason("settled", 1.0, text)]
+    if transition.kind == "metric.variance":
+        mean, usual = number(transition.spread), number(transition.usual_spread)
+        text = f"mean deviation {mean} over the last samples, usually {usual}, on both sides of what is expected"
+        return [Reason("scattered", 1.0, text)]
     if transition.kind == "metric.no_data":
         text = f"no sample for {duration(transition.time_ms - transition.last_sample_ms)}"
         return [Reason("silent", 1.0, f"{text}; usually at most {duration(_rounded(transition.gap_ms))} apart")]

@@ -7,11 +7,22 @@ transitions.
 
 from detector.episodes.judge import EpisodeJudge
 from detector.episodes.matchers import Matcher, MatchOperator, parse_matchers
-from detector.episodes.policies import DEFAULT_POLICY, Direction, LevelShift, NoData, Policy, PolicyBook, Stuck
+from detector.episodes.policies import (
+    DEFAULT_POLICY,
+    Direction,
+    Drift,
+    LevelShift,
+    NoData,
+    Policy,
+    PolicyBook,
+    Stuck,
+    Variance,
+)
 
 __all__ = [
     "DEFAULT_POLICY",
     "Direction",
+    "Drift",
     "EpisodeJudge",
     "LevelShift",
     "MatchOperator",
@@ -20,5 +31,6 @@ __all__ = [
     "Policy",
     "PolicyBook",
     "Stuck",
+    "Variance",
     "parse_matchers",
 ]

@@ -16,9 +16,10 @@ from detector.batches import (
     Transition,
     TransitionState,
 )
-from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields, taken
+from detector.columns import Columns, JointCopy, PartialCopy, RecordsCopy, grown, put_fields, taken, under
+from detector.episodes.drift import DRIFT_DTYPE, blank_drift
 from detector.episodes.kernel import judge_rows
-from detector.episodes.outputs import emit, emit_no_data, emit_stuck
+from detector.episodes.outputs import emit, emit_no_data, emit_stuck, emit_variance
 from detector.episodes.policies import SEVERITIES, Policy
 from detector.episodes.policy_rows import policy_rows
 from detector.episodes.records import (
@@ -38,6 +39,7 @@ from detector.episodes.records import (
     RECOVERED,
     RESUMED,
     SILENT,
+    SUPERSEDED,
     UPDATED,
     blank_series,
 )
@@ -56,6 +58,7 @@ KINDS: Final[tuple[EpisodeKind, ...]] = (
     "metric.no_data",
     "metric.level_shift",
     "metric.stuck",
+    "metric.variance",
 )
 """By lane, and by what stands where a lane does."""
 STATES: Final[dict[int, TransitionState]] = {OPENED: "opened", UPDATED: "updated", CLOSED: "closed"}
@@ -66,6 +69,7 @@ END_REASONS: Final[dict[int, EndReason]] = {
     EXPIRED: "expired",
     EVICTED: "evicted",
     ACCEPTED: "accepted",
+    SUPERSEDED: "superseded",
 }
 LEAVING: Final[dict[Literal["evicted", "expired"], int]] = {"evicted": EVICTED, "expired": EXPIRED}
 
@@ -103,7 +107,10 @@ class EpisodeJudge:
         self._excusing = any(policy.no_data is not None for policy in policies)
         self._clock = np.zeros(1, CLOCK_DTYPE)
         self._set_clock(WATERMARK_NONE)
+        self._drifting = any(policy.drift is not None for policy in policies)
         self._state = blank_series(0)
+        self._drifts = np.zeros(0, DRIFT_DTYPE)
+        self._blank_drift = blank_drift()
         self._blank = blank_series(1)
         self._outputs = np.zeros(output_rows, OUTPUT_DTYPE)
         self._open_count = 0
@@ -117,6 +124,8 @@ class EpisodeJudge:
         """Make room for the slots 0 to ``capacity`` - 1; only grows, and keeps what is there."""
         if capacity > len(self._state):
             self._state = grown(self._state, capacity, self._blank)
+            if self._drifting:
+                self._drifts = grown(self._drifts, capacity, self._blank_drift)
 
     def open_slot(self, slot: int, policy_index: int) -> None:
         """Begin a new series in ``slot``, judged by the policy at ``policy_index``."""
@@ -124,7 +133,8 @@ class EpisodeJudge:
         assert not self._state["open"][slot].any(), "evict a series before its slot is used again"
         assert not self._state["no_data"][slot], "evict a series before its slot is used again"
         assert not self._state["stuck"][slot], "evict a series before its slot is used again"
-        self._state[slot] = self._blank[0]
+        assert not self._state["variance"][slot], "evict a series before its slot is used again"
+        self._forget(slot)
         self._state["policy"][slot] = policy_index
 
     def next_shift(self, slots: IntArray, times_ms: IntArray, start: int) -> int:
@@ -133,7 +143,13 @@ class EpisodeJudge:
         The row before that position may make an episode a new level (``metric.level_shift``), of which the learner is
         to be told before it scores the next one. No row before it can.
         """
-        return int(next_shift(self._state, self._policies, slots, times_ms, start))
+        return int(next_shift(self._state, self._drifts, self._policies, slots, times_ms, start))
+
+    def take_drifts(self) -> int:
+        """Drifts found since the last call."""
+        found = int(self._clock["drifts"][0])
+        self._clock["drifts"] = 0
+        return found
 
     def judge(
         self,
@@ -155,14 +171,12 @@ class EpisodeJudge:
         while position < len(slots):
             position, filled = judge_rows(
                 self._state,
+                self._drifts,
                 self._policies,
                 slots,
                 times_ms,
                 values,
-                scores.score,
-                scores.deviation,
-                scores.novelty,
-                scores.expected,
+                *scores.columns(),
                 position,
                 self._clock[0],
                 self.timer_interval_ms,
@@ -226,17 +240,22 @@ class EpisodeJudge:
                 emit_stuck(output, series, level, CLOSED, code, 0, slot, time_ms)
                 output["ended_ms"] = max(ended_ms, int(series["stuck_ms"]))
                 transitions.append(self._transition(output, row, math.nan, NO_NUMBERS))
+            if series["variance"]:
+                level = int(self._policies["spread_level"][series["policy"]])
+                emit_variance(output, series, level, CLOSED, code, 0, slot, time_ms)
+                transitions.append(self._transition(output, row, math.nan, NO_NUMBERS))
             if series["no_data"]:
                 level = int(self._policies["no_data_level"][series["policy"]])
                 emit_no_data(output, series, level, CLOSED, code, 0, slot, time_ms)
                 transitions.append(self._transition(output, row, math.nan, NO_NUMBERS))
-            self._state[slot] = self._blank[0]
+            self._forget(slot)
         self._count(transitions)
         return transitions
 
     def begin_copy(self, slots: IntArray) -> PartialCopy:
-        """Begin a copy of the state of these slots, one column per field."""
-        return RecordsCopy(lambda: self._state, slots)
+        """Begin a copy of the state of these slots, one column per field; drifts, if looked for, are under drift."""
+        state = RecordsCopy(lambda: self._state, slots)
+        return JointCopy(state, "drift", RecordsCopy(lambda: self._drifts, slots)) if self._drifting else state
 
     def restore(self, slots: IntArray, columns: Columns, watermark_ms: int) -> None:
         """Take a copy's columns in a new judge with these slots reserved; raises ``SnapshotRefusedError``.
@@ -247,8 +266,10 @@ class EpisodeJudge:
         if not np.isin(policy, np.arange(len(self._policies))).all():
             raise SnapshotRefusedError("the snapshot names a policy that these settings do not have")
         put_fields(self._state, slots, columns, LATER_FIELDS)
+        if self._drifting:
+            put_fields(self._drifts, slots, under("drift", columns))
         rows = self._state[slots]
-        self._open_count = sum(int(rows[name].sum()) for name in ("open", "no_data", "stuck"))
+        self._open_count = sum(int(rows[name].sum()) for name in ("open", "no_data", "stuck", "variance"))
         self._set_clock(watermark_ms)
 
     def open_count(self) -> int:
@@ -257,7 +278,13 @@ class EpisodeJudge:
 
     def state_bytes(self) -> int:
         """Bytes of the state of all slots."""
-        return int(self._state.nbytes)
+        return int(self._state.nbytes + self._drifts.nbytes)
+
+    def _forget(self, slot: int) -> None:
+        """Nothing is known of this slot's series."""
+        self._state[slot] = self._blank[0]
+        if self._drifting:
+            self._drifts[slot] = self._blank_drift[0]
 
     def _count(self, transitions: Iterable[Transition]) -> None:
         for transition in transitions:
@@ -309,8 +336,13 @@ class EpisodeJudge:
             recent_values=recent_values(output).copy(),
             samples_seen=int(output["seen"]),
             peak_novelty=float(output["peak_novelty"]),
+            old_level=float(output["old_level"]),
             new_level=float(output["new_level"]),
             usual_run_ms=float(output["usual_run_ms"]),
+            spread=float(output["spread"]),
+            lean=float(output["lean"]),
+            usual_spread=float(output["usual_spread"]),
+            peak_spread=float(output["peak_spread"]),
         )
 
 

@@ -1,13 +1,4 @@
-"""The life of an episode, row by row: watch, open, follow, close.
-
-::
-
-              m of n rows anomalous,                 k of n rows normal,
-              not cooling down                       not flapping
-    watching ─────────────────────────▶ open ─────────────────────────▶ cooling down ──▶ watching
-              or one row novel enough   │  ▲   or its level has come     (event time)
-                                        └──┘   to stay
-                                  updated: interval, severity rises, flapping starts
+"""The rows of a partition, judged in order: what each says without a score, then its spread, then its lanes.
 
 Laws: a close follows an open; one lane has at most one open episode; a series depends on its own rows and, by its
 timers, on the watermark. Rows without a score (warm-up) enter no history. All state is in the arrays, so any cut of the
@@ -22,7 +13,9 @@ from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray
 from detector.compiled import compiled
-from detector.episodes.outputs import emit, emit_no_data, emit_shift, emit_stuck
+from detector.episodes.drift import is_shifted, note_drift
+from detector.episodes.lanes import ZERO, end_episode, step_lane
+from detector.episodes.outputs import emit, emit_moved, emit_no_data, emit_shift, emit_stuck, emit_variance
 from detector.episodes.records import (
     ACCEPTED,
     CHANGES_MAX,
@@ -37,19 +30,12 @@ from detector.episodes.records import (
     RECENT_VALUES,
     RECOVERED,
     RESUMED,
+    SUPERSEDED,
     UP,
-    UPDATED,
 )
-from detector.episodes.shapes import begin_settling, is_new_level, is_stuck, note_run, settle
+from detector.episodes.shapes import is_new_level, is_stuck, note_run
 from detector.episodes.silence import is_due, learn_gap, note_deadline
-
-ZERO: Final = np.uint64(0)
-ONE: Final = np.uint64(1)
-EVEN_BITS: Final = np.uint64(0x5555555555555555)
-EVEN_PAIRS: Final = np.uint64(0x3333333333333333)
-EVEN_NIBBLES: Final = np.uint64(0x0F0F0F0F0F0F0F0F)
-COUNT_BITS: Final = np.uint64(0x7F)
-SHIFTS: Final = (np.uint64(2), np.uint64(4), np.uint64(8), np.uint64(16), np.uint64(32))
+from detector.episodes.spread import is_usual_now, outlier_min, step_spread
 
 NOVEL_DEVIATION_MIN: Final = 1.0
 """Something never seen counts from the edge of the band on, whatever deviation the policy asks of what is not new."""
@@ -59,32 +45,6 @@ INTERVAL_RATE: Final = 0.1
 
 INTERVAL_GROWTH_MAX: Final = 2.0
 """A gap counts as at most this many intervals, so that one outage does not become the series' rhythm."""
-
-
-@compiled
-def popcount(bits: np.uint64) -> int:
-    """Number of set bits.
-
-    Adds neighbours instead of multiplying, because a wrapping product warns in plain Python.
-    Source: H. S. Warren, Hacker's Delight, 2nd ed., section 5-1.
-    """
-    bits = bits - ((bits >> ONE) & EVEN_BITS)
-    bits = (bits & EVEN_PAIRS) + ((bits >> SHIFTS[0]) & EVEN_PAIRS)
-    bits = (bits + (bits >> SHIFTS[1])) & EVEN_NIBBLES
-    bits = bits + (bits >> SHIFTS[2])
-    bits = bits + (bits >> SHIFTS[3])
-    bits = bits + (bits >> SHIFTS[4])
-    return int(bits & COUNT_BITS)
-
-
-@compiled
-def highest_bit(bits: np.uint64) -> int:
-    """Index of the highest set bit, which is the age in rows of the oldest flag; -1 if none is set."""
-    index = -1
-    while bits != ZERO:
-        bits = bits >> ONE
-        index += 1
-    return index
 
 
 @compiled
@@ -125,166 +85,6 @@ def observe(series: np.void, time_ms: int, value: float) -> None:
             series["interval_ms"] = mean + INTERVAL_RATE * (min(interval, INTERVAL_GROWTH_MAX * mean) - mean)
         learn_gap(series, interval)
     series["last_ms"] = time_ms
-
-
-@compiled
-def severity_level(score: float, policy: np.void) -> int:
-    """0 warning, 1 error, 2 critical, by the score of the peak."""
-    if score >= float(policy["critical_score"]):
-        return 2
-    return 1 if score >= float(policy["error_score"]) else 0
-
-
-@compiled
-def take_peak(
-    series: np.void, lane: int, time_ms: int, observed: float, score: float, deviation: float, expected: float
-) -> None:
-    """Make this row the peak of the lane."""
-    series["peak_ms"][lane] = time_ms
-    series["peak_observed"][lane] = observed
-    series["peak_score"][lane] = score
-    series["peak_deviation"][lane] = deviation
-    series["peak_expected"][lane] = expected
-
-
-@compiled
-def start_episode(series: np.void, lane: int, policy: np.void, time_ms: int, started_ms: int) -> None:
-    """Turn a watched lane into an open one."""
-    history = series["history"][lane]
-    inside = history & policy["open_mask"]
-    series["open"][lane] = 1
-    series["since_open"][lane] = ZERO
-    series["episode"][lane] = int(series["episode"][lane]) + 1
-    series["sequence"][lane] = 0
-    series["started_ms"][lane] = started_ms
-    series["detected_ms"][lane] = time_ms
-    series["anomalous_last_ms"][lane] = time_ms
-    series["points"][lane] = highest_bit(inside) + 1
-    series["anomalous_points"][lane] = popcount(inside)
-    series["level"][lane] = severity_level(float(series["peak_score"][lane]), policy)
-    changes = popcount((history ^ (history >> ONE)) & policy["flap_mask"])
-    series["flapping"][lane] = 1 if changes >= int(policy["flap_crossings"]) else 0
-
-
-@compiled
-def watch(
-    series: np.void,
-    lane: int,
-    policy: np.void,
-    time_ms: int,
-    anomalous: bool,  # noqa: FBT001 - a kernel's flag
-    observed: float,
-    score: float,
-    deviation: float,
-    novelty: float,
-    expected: float,
-) -> int:
-    """Follow a lane that is not open; returns ``OPENED`` or ``NOTHING``.
-
-    The peak is sought among the anomalous rows of the window: one that has slid out of it is replaced by the newest. A
-    fresh trigger while cooling down opens nothing and starts the cool-down again; one that lasts opens when it is over.
-    An anomalous row that is novel enough is a trigger by itself.
-    """
-    inside = series["history"][lane] & policy["open_mask"]
-    novel = anomalous and novelty >= float(policy["novelty_min"])
-    triggered = novel or popcount(inside) >= int(policy["open_points"])
-    fresh = triggered and series["triggered"][lane] == 0
-    series["triggered"][lane] = 1 if triggered else 0
-    if not anomalous:
-        return NOTHING
-    started_ms = int(series["anomalous_ms"][(int(series["scored"]) - highest_bit(inside)) % OPEN_WINDOW_MAX])
-    if int(series["peak_ms"][lane]) < started_ms or deviation > float(series["peak_deviation"][lane]):
-        take_peak(series, lane, time_ms, observed, score, deviation, expected)
-    if time_ms < int(series["cooldown_until_ms"][lane]):
-        if fresh:
-            series["cooldown_until_ms"][lane] = time_ms + int(policy["cooldown_ms"])
-        return NOTHING
-    if not triggered:
-        return NOTHING
-    start_episode(series, lane, policy, time_ms, started_ms)
-    begin_settling(series, policy, time_ms, observed)
-    series["peak_novelty"][lane] = novelty
-    return OPENED
-
-
-@compiled
-def end_episode(series: np.void, lane: int, policy: np.void, time_ms: int) -> None:
-    """Turn an open lane into one that cools down; the rows of one episode never count for the next."""
-    series["open"][lane] = 0
-    series["triggered"][lane] = 0
-    series["history"][lane] = ZERO
-    series["cooldown_until_ms"][lane] = time_ms + int(policy["cooldown_ms"])
-
-
-@compiled
-def follow(
-    series: np.void,
-    lane: int,
-    policy: np.void,
-    time_ms: int,
-    anomalous: bool,  # noqa: FBT001 - a kernel's flag
-    observed: float,
-    score: float,
-    deviation: float,
-    novelty: float,
-    expected: float,
-) -> int:
-    """Follow an open episode by one row; returns ``UPDATED``, ``CLOSED`` or ``NOTHING``.
-
-    Changes between normal and anomalous are counted by ``popcount(h ^ h >> 1)``: an exclusive or with the shifted
-    history has a bit wherever two neighbouring rows differ.
-    """
-    history = series["history"][lane]
-    since = (series["since_open"][lane] << ONE) | ONE
-    series["since_open"][lane] = since
-    series["points"][lane] = int(series["points"][lane]) + 1
-    if anomalous:
-        series["anomalous_points"][lane] = int(series["anomalous_points"][lane]) + 1
-        series["anomalous_last_ms"][lane] = time_ms
-        if deviation > float(series["peak_deviation"][lane]):
-            take_peak(series, lane, time_ms, observed, score, deviation, expected)
-        if not novelty <= float(series["peak_novelty"][lane]) and not math.isnan(novelty):
-            series["peak_novelty"][lane] = novelty
-        settle(series, observed)
-    changes = popcount((history ^ (history >> ONE)) & policy["flap_mask"])
-    due = time_ms - int(series["emitted_ms"][lane]) >= int(policy["update_interval_ms"])
-    if series["flapping"][lane] == 0 and changes >= int(policy["flap_crossings"]):
-        series["flapping"][lane] = 1
-        due = True
-    level = severity_level(float(series["peak_score"][lane]), policy)
-    if level > int(series["level"][lane]):
-        series["level"][lane] = level
-        due = True
-    calm = series["flapping"][lane] == 0 or 2 * changes < int(policy["flap_crossings"])
-    if calm and not anomalous:
-        window = policy["close_mask"] & since
-        if popcount(window) - popcount(history & window) >= int(policy["close_points"]):
-            end_episode(series, lane, policy, time_ms)
-            return CLOSED
-    return UPDATED if due else NOTHING
-
-
-@compiled
-def step_lane(
-    series: np.void,
-    lane: int,
-    policy: np.void,
-    time_ms: int,
-    anomalous: bool,  # noqa: FBT001 - a kernel's flag
-    observed: float,
-    score: float,
-    deviation: float,
-    novelty: float,
-    expected: float,
-) -> int:
-    """Shift one scored row into the lane's history and move its episode on."""
-    history = series["history"][lane]
-    if history == ZERO and not anomalous and series["open"][lane] == 0:
-        return NOTHING
-    series["history"][lane] = (history << ONE) | (ONE if anomalous else ZERO)
-    if series["open"][lane] == 0:
-        return watch(series, lane, policy, time_ms, anomalous, observed, score, deviation, novelty, expected)
-    return follow(series, lane, policy, time_ms, anomalous, observed, score, deviation, novelty, expected)
 
 
 @compiled
@@ -331,8 +131,111 @@ def note_sample(
 
 
 @compiled
+def judge_spread(
+    series: np.void,
+    policy: np.void,
+    time_ms: int,
+    signed: float,
+    position: int,
+    slot: int,
+    outputs: NDArray[np.void],
+    filled: int,
+) -> int:
+    """Judge the spread at one scored row, writing transitions to ``outputs`` from ``filled`` on.
+
+    ``signed`` is its deviation, negative below the expected value; NaN where there is none, which tells no side.
+    What its first rows opened as a spike or dip ends with it. An episode that closes because what is usual has grown to
+    it, and not because it fell, is accepted. Returns how many transitions are in ``outputs`` then.
+    """
+    if policy["spread_ratio"] == 0.0 or math.isnan(signed):
+        return filled
+    level = int(policy["spread_level"])
+    change = step_spread(series, policy, time_ms, signed)
+    if change == OPENED:
+        for lane in range(LANES):
+            if series["open"][lane] != 0:
+                end_episode(series, lane, policy, time_ms)
+                emit(outputs[filled], series, lane, CLOSED, SUPERSEDED, position, slot, time_ms)
+                started_ms = min(int(series["started_ms"][lane]), int(series["variance_started_ms"]))
+                series["variance_started_ms"] = started_ms
+                filled += 1
+        emit_variance(outputs[filled], series, level, OPENED, RECOVERED, position, slot, time_ms)
+        return filled + 1
+    if change == CLOSED:
+        reason = ACCEPTED if is_usual_now(series, policy) else RECOVERED
+        emit_variance(outputs[filled], series, level, CLOSED, reason, position, slot, time_ms)
+        return filled + 1
+    return filled
+
+
+@compiled
+def deviation_least(series: np.void, policy: np.void, novelty: float) -> float:
+    """Deviation from which a row of this novelty is anomalous now."""
+    least = float(policy["deviation_min"])
+    if novelty >= float(policy["novelty_min"]):
+        least = min(least, NOVEL_DEVIATION_MIN)
+    return max(least, outlier_min(series))
+
+
+@compiled
+def judge_lanes(
+    series: np.void,
+    policy: np.void,
+    time_ms: int,
+    observed: float,
+    score: float,
+    deviation: float,
+    novelty: float,
+    expected: float,
+    drifted_ms: int,
+    position: int,
+    slot: int,
+    outputs: NDArray[np.void],
+    filled: int,
+) -> int:
+    """Move both lanes on by one scored row, writing transitions to ``outputs`` from ``filled`` on; returns the end."""
+    hit = anomalous_lane(observed, score, deviation, expected, deviation_least(series, policy, novelty), policy)
+    if hit != NO_LANE:
+        series["anomalous_ms"][int(series["scored"]) % OPEN_WINDOW_MAX] = time_ms
+    for lane in range(LANES):
+        if lane != hit and series["history"][lane] == ZERO and series["open"][lane] == 0:
+            continue
+        change = step_lane(series, lane, policy, time_ms, lane == hit, observed, score, deviation, novelty, expected)
+        if (
+            lane == hit
+            and series["open"][lane] != 0
+            and is_new_level(series, lane, policy, time_ms, expected, drifted_ms)
+        ):
+            filled += accept_level(series, lane, policy, position, slot, outputs[filled:])
+        elif change != NOTHING:
+            emit(outputs[filled], series, lane, change, RECOVERED, position, slot, time_ms)
+            filled += 1
+    return filled
+
+
+@compiled
+def judge_moved(
+    series: np.void,
+    drift: np.void,
+    policy: np.void,
+    position: int,
+    slot: int,
+    outputs: NDArray[np.void],
+    filled: int,
+) -> int:
+    """Tell the level of a drift that has stayed inside the band, if it has; returns the end of ``outputs``."""
+    time_ms = int(series["last_ms"])
+    if not is_shifted(series, drift, policy, time_ms):
+        return filled
+    emit_moved(outputs[filled], series, drift, OPENED, position, slot, time_ms)
+    emit_moved(outputs[filled + 1], series, drift, CLOSED, position, slot, time_ms)
+    return filled + 2
+
+
+@compiled
 def judge_rows(
     state: NDArray[np.void],
+    drifts: NDArray[np.void],
     policies: NDArray[np.void],
     slots: IntArray,
     times_ms: IntArray,
@@ -341,6 +244,8 @@ def judge_rows(
     deviations: FloatArray,
     novelties: FloatArray,
     expecteds: FloatArray,
+    lowers: FloatArray,
+    uppers: FloatArray,
     start: int,
     clock: np.void,
     grid_ms: int,
@@ -349,8 +254,9 @@ def judge_rows(
 ) -> tuple[int, int]:
     """Judge the rows from ``start`` in order, writing transitions to ``outputs`` and moving ``clock`` on.
 
-    Returns the position of the first row not judged and the number of transitions written. That row has no room in
-    ``outputs``, which the caller drains; or it reaches a grid point and timers may be due, which the caller lets fire.
+    ``drifts`` has a record per slot where a policy looks for drifts, else none. Returns the position of the first row
+    not judged and the number of transitions written. That row has no room in ``outputs``, which the caller drains; or
+    it reaches a grid point and timers may be due, which the caller lets fire.
     """
     filled = 0
     for position in range(start, len(slots)):
@@ -365,29 +271,40 @@ def judge_rows(
         slot = int(slots[position])
         observed = float(values[position])
         filled = note_sample(series, policy, time_ms, observed, position, slot, outputs, filled)
-        note_deadline(clock, series, policy)
         score = float(scores[position])
         if math.isnan(score):
+            note_deadline(clock, series, policy)
             continue
-        scored = int(series["scored"]) + 1
-        series["scored"] = scored
+        series["scored"] = int(series["scored"]) + 1
         deviation = float(deviations[position])
-        novelty = float(novelties[position])
         expected = float(expecteds[position])
-        least = float(policy["deviation_min"])
-        if novelty >= float(policy["novelty_min"]):
-            least = min(least, NOVEL_DEVIATION_MIN)
-        hit = anomalous_lane(observed, score, deviation, expected, least, policy)
-        if hit != NO_LANE:
-            series["anomalous_ms"][scored % OPEN_WINDOW_MAX] = time_ms
-        for lane in range(LANES):
-            change = step_lane(
-                series, lane, policy, time_ms, lane == hit, observed, score, deviation, novelty, expected
-            )
-            if lane == hit and series["open"][lane] != 0 and is_new_level(series, lane, policy, time_ms, expected):
-                filled += accept_level(series, lane, policy, position, slot, outputs[filled:])
-            elif change != NOTHING:
-                emit(outputs[filled], series, lane, change, RECOVERED, position, slot, time_ms)
-                filled += 1
-                note_deadline(clock, series, policy)
+        signed = deviation if observed >= expected else -deviation
+        if math.isnan(expected):
+            signed = math.nan
+        filled = judge_spread(series, policy, time_ms, signed, position, slot, outputs, filled)
+        drifting = policy["drift_delta"] > 0.0
+        drifted_ms = NEVER_MS
+        if drifting:
+            half_width = 0.5 * (float(uppers[position]) - float(lowers[position]))
+            if note_drift(series, drifts[slot], policy, time_ms, observed, signed, half_width):
+                clock["drifts"] = int(clock["drifts"]) + 1
+            drifted_ms = int(drifts[slot]["found_ms"])
+        filled = judge_lanes(
+            series,
+            policy,
+            time_ms,
+            observed,
+            score,
+            deviation,
+            float(novelties[position]),
+            expected,
+            drifted_ms,
+            position,
+            slot,
+            outputs,
+            filled,
+        )
+        if drifting:
+            filled = judge_moved(series, drifts[slot], policy, position, slot, outputs, filled)
+        note_deadline(clock, series, policy)
     return len(slots), filled

@@ -15,6 +15,7 @@ from detector.episodes.records import (
     RESUMED,
     SILENT,
     STUCK,
+    VARIANCE,
 )
 
 
@@ -30,7 +31,12 @@ def place(output: np.void, series: np.void, state: int, reason: int, position: i
     output["interval_ms"] = series["interval_ms"]
     output["gap_ms"] = series["gap_ms"]
     output["usual_run_ms"] = series["usual_run_ms"]
+    output["old_level"] = math.nan
     output["new_level"] = math.nan
+    output["spread"] = math.nan
+    output["lean"] = math.nan
+    output["usual_spread"] = math.nan
+    output["peak_spread"] = math.nan
     seen = int(series["seen"])
     output["seen"] = seen
     count = min(seen, RECENT_VALUES)
@@ -132,6 +138,39 @@ def emit_stuck(
 
 
 @compiled
+def emit_variance(
+    output: np.void, series: np.void, level: int, state: int, reason: int, position: int, slot: int, time_ms: int
+) -> None:
+    """Open or close the series' ``metric.variance`` episode at ``time_ms`` and write its numbers down.
+
+    It starts with the first row at which the spread was wide and ends with the last one at which it was not calm; the
+    calm rows after that are no anomalous points.
+    """
+    calm = 0
+    if state == OPENED:
+        series["variance"] = 1
+        series["variance_ms"] = time_ms
+        series["variance_episode"] = int(series["variance_episode"]) + 1
+    else:
+        series["variance"] = 0
+        calm = int(series["wide_rows"])
+        series["wide_rows"] = 0
+    place(output, series, state, reason, position, slot, time_ms)
+    output["lane"] = VARIANCE
+    output["episode"] = series["variance_episode"]
+    output["started_ms"] = series["variance_started_ms"]
+    output["detected_ms"] = series["variance_ms"]
+    output["ended_ms"] = series["variance_last_ms"]
+    output["points"] = series["variance_points"]
+    output["anomalous_points"] = int(series["variance_points"]) - calm
+    without_peak(output, series, level, state)
+    output["spread"] = series["spread"]
+    output["lean"] = series["lean"]
+    output["usual_spread"] = series["variance_usual"]
+    output["peak_spread"] = series["variance_peak"]
+
+
+@compiled
 def emit_shift(output: np.void, series: np.void, lane: int, state: int, position: int, slot: int, time_ms: int) -> None:
     """Write down that the open episode of a lane is a new level: an opening and, with the same row, its end."""
     if state == OPENED:
@@ -148,3 +187,23 @@ def emit_shift(output: np.void, series: np.void, lane: int, state: int, position
     output["ended_ms"] = time_ms
     output["flapping"] = 0
     output["new_level"] = series["shift_level"]
+
+
+@compiled
+def emit_moved(
+    output: np.void, series: np.void, drift: np.void, state: int, position: int, slot: int, time_ms: int
+) -> None:
+    """Write down that a drift without an open episode is a new level: an opening and, with the same row, its end."""
+    if state == OPENED:
+        series["shift_episode"] = int(series["shift_episode"]) + 1
+    place(output, series, state, ACCEPTED, position, slot, time_ms)
+    output["lane"] = LEVEL_SHIFT
+    output["episode"] = series["shift_episode"]
+    output["started_ms"] = drift["found_ms"]
+    output["detected_ms"] = time_ms
+    output["ended_ms"] = time_ms
+    output["points"] = drift["points"]
+    output["anomalous_points"] = 0
+    without_peak(output, series, 0, state)
+    output["old_level"] = drift["before"]
+    output["new_level"] = drift["level"]

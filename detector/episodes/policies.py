@@ -21,6 +21,13 @@ DURATION_MAX_S: Final = 366 * 86_400.0
 INTERVALS_MAX: Final = 10_000.0
 """More missing samples than this are a mistake in units, too."""
 
+RATIO_MAX: Final = 6.0
+"""A row counts as at most eight usual spreads, so that a mean of much more is never reached."""
+
+DRIFT_DELTA_MIN: Final = 1e-12
+DRIFT_DELTA_MAX: Final = 0.5
+"""Below, nothing is ever found; above, chance is."""
+
 SHIFT_AFTER_MAX_S: Final = 86_400.0
 """A day: learners get used to what lies outside of their band after that long by themselves."""
 
@@ -53,6 +60,22 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True)
+class Variance:
+    """When a scatter is an episode of the kind ``metric.variance``: see :class:`Policy`, which checks it."""
+
+    ratio: float = 2.2
+    points: int = 30
+    severity: Severity = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How drifts of the deviations are found, which let levels be told: see :class:`Policy`, which checks it."""
+
+    delta: float = 0.002
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How the scored rows of the matching series become episodes. Raises ``UsageError`` for values that make no sense.
 
@@ -82,7 +105,15 @@ class Policy:
     keep within a quarter of their distance from the expected value on average: that is the new level, and the learner
     is told. Eight hours, so that an incident of six does not become normal. ``stuck`` opens an episode when the value
     of a series that has changed 200 times stays the same for ``runs`` of its longest usual runs, for ``min_s`` and for
-    ``points`` samples at least; its next change closes it. None switches either off.
+    ``points`` samples at least; its next change closes it.
+
+    ``variance`` opens an episode when the mean deviation of the last rows has been ``ratio`` times the usual one for
+    ``points`` rows, on both sides of the expected value; it ends what is open as a spike or dip, and closes when the
+    deviations have been below 0.6 of that for as many rows. None switches any of the three off.
+
+    ``drift`` looks for changes of the mean deviation by ADWIN at significance ``delta``; it is off by default, since it
+    keeps 1.3 kB per series. Where one was found since an episode began, ``level_shift`` judges it after a quarter of
+    ``after_s``; where none is open, a level that has moved inside the band is told, if it has settled by then.
 
     Severity follows the score of the peak. With the learners' scale of 100 d / (1 + d) for a deviation d, 75 is three
     times the distance to the band's edge and 90 is nine times.
@@ -112,6 +143,8 @@ class Policy:
     novelty_min: float | None = None
     level_shift: LevelShift | None = LevelShift()
     stuck: Stuck | None = Stuck()
+    variance: Variance | None = Variance()
+    drift: Drift | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -146,6 +179,13 @@ class Policy:
             self._check_range("stuck.points", 2, INTERVALS_MAX, self.stuck.points)
             if self.stuck.severity not in SEVERITIES:
                 raise self._fault("stuck.severity", self.stuck.severity, "one of warning, error, critical")
+        if self.drift is not None:
+            self._check_range("drift.delta", DRIFT_DELTA_MIN, DRIFT_DELTA_MAX, self.drift.delta)
+        if self.variance is not None:
+            self._check_range("variance.ratio", 1.2, RATIO_MAX, self.variance.ratio)
+            self._check_range("variance.points", 2, INTERVALS_MAX, self.variance.points)
+            if self.variance.severity not in SEVERITIES:
+                raise self._fault("variance.severity", self.variance.severity, "one of warning, error, critical")
         if self.no_data is not None:
             self._check_range("no_data.intervals", 1.0, INTERVALS_MAX, self.no_data.intervals)
             self._check_range("no_data.min_s", 0.0, DURATION_MAX_S, self.no_data.min_s)

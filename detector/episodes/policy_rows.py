@@ -41,4 +41,10 @@ def policy_rows(policies: Sequence[Policy]) -> NDArray[np.void]:
             row["stuck_min_ms"] = round(policy.stuck.min_s * 1000)
             row["stuck_points"] = policy.stuck.points
             row["stuck_level"] = SEVERITIES.index(policy.stuck.severity)
+        if policy.drift is not None:
+            row["drift_delta"] = policy.drift.delta
+        if policy.variance is not None:
+            row["spread_ratio"] = policy.variance.ratio
+            row["spread_points"] = policy.variance.points
+            row["spread_level"] = SEVERITIES.index(policy.variance.severity)
     return rows

@@ -1,8 +1,9 @@
 """The shape of one series' episode state, of one policy row and of one output row.
 
-Two lanes per series: lane ``UP`` follows ``metric.spike``, lane ``DOWN`` follows ``metric.dip``. ``metric.no_data`` and
-``metric.stuck`` have fields of their own, since they follow no scores, and ``metric.level_shift`` is what a lane may
-turn into. What every row touches stands first, so that a series in which nothing happens costs two cache lines.
+Two lanes per series: lane ``UP`` follows ``metric.spike``, lane ``DOWN`` follows ``metric.dip``. ``metric.no_data``,
+``metric.stuck`` and ``metric.variance`` have fields of their own, since they follow no single scores, and
+``metric.level_shift`` is what a lane may turn into. What every row touches stands first, so that a series in which
+nothing happens costs two cache lines.
 """
 
 from collections.abc import Mapping
@@ -15,14 +16,15 @@ UP: Final = 0
 DOWN: Final = 1
 LANES: Final = 2
 NO_DATA: Final = 2
-"""Stands where a lane does in an output row; the series record has no lane of this number, nor of the next two."""
+"""Stands where a lane does in an output row; the series record has no lane of this number, nor of the next three."""
 LEVEL_SHIFT: Final = 3
 STUCK: Final = 4
+VARIANCE: Final = 5
 NO_LANE: Final = -1
 
-CHANGES_MAX: Final = LANES + 4
+CHANGES_MAX: Final = LANES + 5
 """Transitions that one row, or one series at one grid point, can make at most: one per lane, the end of a silence, a
-stuck episode's begin or end, and both events of a level shift."""
+stuck and a variance episode's begin or end, and both events of a level shift."""
 
 NOTHING: Final = 0
 OPENED: Final = 1
@@ -35,6 +37,7 @@ RESUMED: Final = 2
 EXPIRED: Final = 3
 EVICTED: Final = 4
 ACCEPTED: Final = 5
+SUPERSEDED: Final = 6
 
 RECENT_VALUES: Final = 16
 """Values kept per series for the evidence of an event: two cache lines, and enough for a sparkline."""
@@ -67,6 +70,12 @@ SERIES_DTYPE: Final = np.dtype(
         ("same_points", np.uint32),
         ("changes", np.uint8),  # of the value, no longer counted when they are enough
         ("stuck", np.uint8),  # an episode of that kind is open
+        ("variance", np.uint8),  # an episode of that kind is open
+        ("spread", np.float64),  # recent mean deviation, in bands
+        ("lean", np.float64),  # the same with its sign
+        ("usual_square", np.float64),  # long-term mean of the squared deviation
+        ("spread_rows", np.uint16),  # rows that these know of, as far as it counts
+        ("wide_rows", np.uint16),  # wide rows in succession; while an episode is open, calm ones
         ("values", np.float64, (RECENT_VALUES,)),  # ring over `seen`
         ("anomalous_ms", np.int64, (OPEN_WINDOW_MAX,)),  # ring over `scored`, written on anomalous rows only
         ("since_open", np.uint64, (LANES,)),  # one bit per row after the opening one
@@ -99,6 +108,13 @@ SERIES_DTYPE: Final = np.dtype(
         ("shift_episode", np.uint32),
         ("stuck_episode", np.uint32),
         ("stuck_ms", np.int64),  # the sample that opened the last one
+        ("variance_episode", np.uint32),
+        ("variance_points", np.uint32),
+        ("variance_started_ms", np.int64),  # first of the wide rows
+        ("variance_ms", np.int64),  # the sample that opened the last one
+        ("variance_last_ms", np.int64),  # last row that was not calm
+        ("variance_usual", np.float64),  # usual spread at its first row, in bands
+        ("variance_peak", np.float64),  # largest spread
     ],
     align=True,
 )
@@ -123,6 +139,19 @@ LATER_FIELDS: Final[Mapping[str, float]] = {
     "shift_episode": 0,
     "stuck_episode": 0,
     "stuck_ms": NEVER_MS,
+    "variance": 0,
+    "spread": 0.0,
+    "lean": 0.0,
+    "usual_square": 0.0,
+    "spread_rows": 0,
+    "wide_rows": 0,
+    "variance_episode": 0,
+    "variance_points": 0,
+    "variance_started_ms": NEVER_MS,
+    "variance_ms": NEVER_MS,
+    "variance_last_ms": NEVER_MS,
+    "variance_usual": 0.0,
+    "variance_peak": 0.0,
 }
 """Fields that the first snapshots of format 1 lack, with their values in a series of which nothing is known."""
 
@@ -155,6 +184,10 @@ POLICY_DTYPE: Final = np.dtype(
         ("stuck_min_ms", np.int64),
         ("stuck_points", np.int64),
         ("stuck_level", np.int64),
+        ("spread_ratio", np.float64),  # 0: never
+        ("spread_points", np.int64),
+        ("spread_level", np.int64),
+        ("drift_delta", np.float64),  # 0: drifts are not looked for
     ],
     align=True,
 )
@@ -185,8 +218,13 @@ OUTPUT_DTYPE: Final = np.dtype(
         ("peak_expected", np.float64),
         ("peak_ms", np.int64),
         ("peak_novelty", np.float64),
+        ("old_level", np.float64),
         ("new_level", np.float64),
         ("usual_run_ms", np.float64),
+        ("spread", np.float64),
+        ("lean", np.float64),
+        ("usual_spread", np.float64),
+        ("peak_spread", np.float64),
         ("seen", np.int64),
         ("recent", np.float64, (RECENT_VALUES,)),  # the newest last, as many as were seen
     ],
@@ -197,11 +235,12 @@ CLOCK_DTYPE: Final = np.dtype(
     [
         ("watermark_ms", np.int64),
         ("next_ms", np.int64),  # the first grid point that the watermark has not reached
+        ("drifts", np.int64),  # found so far
         ("due_ms", np.int64),  # no timer fires at or before this time; may be too early, never too late
     ],
     align=True,
 )
-"""The partition's time, as its timers see it."""
+"""The partition's time, as its timers see it, and what was counted on the way."""
 
 
 def blank_series(size: int) -> NDArray[np.void]:
@@ -209,7 +248,7 @@ def blank_series(size: int) -> NDArray[np.void]:
     records = np.zeros(size, SERIES_DTYPE)
     for name in ("last_ms", "cooldown_until_ms", "peak_ms", "emitted_ms", "no_data_ms", "excused_ms"):
         records[name] = NEVER_MS
-    for name in ("same_ms", "stuck_ms"):
+    for name in ("same_ms", "stuck_ms", "variance_started_ms", "variance_ms", "variance_last_ms"):
         records[name] = NEVER_MS
     records["shift_next_ms"] = ALWAYS_MS
     records["peak_novelty"] = np.nan

@@ -43,6 +43,9 @@ ANOMALOUS_SHARE: Final = 0.9
 RETRY_PARTS: Final = 8
 """A level that has not settled is judged again after this part of the time that a first verdict takes."""
 
+EARLY_PARTS: Final = 4
+"""Where a drift was found, a level is judged after this part of that time."""
+
 
 @compiled
 def note_run(series: np.void, time_ms: int, value: float) -> None:
@@ -79,10 +82,16 @@ def is_stuck(series: np.void, policy: np.void, time_ms: int) -> bool:
 
 
 @compiled
+def verdict_after_ms(policy: np.void) -> int:
+    """Time until a level may be judged for the first time; 0 means never."""
+    after_ms = int(policy["shift_after_ms"])
+    return after_ms // EARLY_PARTS if policy["drift_delta"] > 0.0 else after_ms
+
+
+@compiled
 def begin_settling(series: np.void, policy: np.void, time_ms: int, observed: float) -> None:
     """An episode has opened: from now on it may turn out to be a new level."""
-    after_ms = int(policy["shift_after_ms"])
-    series["shift_next_ms"] = time_ms + after_ms if after_ms > 0 else ALWAYS_MS
+    series["shift_next_ms"] = time_ms + verdict_after_ms(policy) if policy["shift_after_ms"] > 0 else ALWAYS_MS
     series["shift_level"] = observed
     series["shift_spread"] = 0.0
     series["shift_points"] = 1
@@ -101,13 +110,17 @@ def settle(series: np.void, observed: float) -> None:
 
 
 @compiled
-def is_new_level(series: np.void, lane: int, policy: np.void, time_ms: int, expected: float) -> bool:
-    """Whether an anomalous row of an open lane makes its episode a new level; sets the time of the next verdict."""
+def is_new_level(series: np.void, lane: int, policy: np.void, time_ms: int, expected: float, drifted_ms: int) -> bool:
+    """Whether an anomalous row of an open lane makes its episode a new level; sets the time of the next verdict.
+
+    ``drifted_ms`` is the time of the last drift, which makes a level of what it may be early.
+    """
     if time_ms < int(series["shift_next_ms"]):
         return False
     after_ms = int(policy["shift_after_ms"])
     series["shift_next_ms"] = time_ms + after_ms // RETRY_PARTS + 1
-    lasting = time_ms - int(series["detected_ms"][lane]) >= after_ms
+    needed_ms = after_ms // EARLY_PARTS if drifted_ms >= int(series["started_ms"][lane]) else after_ms
+    lasting = time_ms - int(series["detected_ms"][lane]) >= needed_ms
     enough = int(series["shift_points"]) >= int(policy["shift_points"])
     steady = float(series["anomalous_points"][lane]) >= ANOMALOUS_SHARE * float(series["points"][lane])
     if not (lasting and enough and steady) or series["flapping"][lane] != 0 or math.isnan(expected):
@@ -117,19 +130,24 @@ def is_new_level(series: np.void, lane: int, policy: np.void, time_ms: int, expe
 
 @compiled
 def next_shift(
-    state: NDArray[np.void], policies: NDArray[np.void], slots: IntArray, times_ms: IntArray, start: int
+    state: NDArray[np.void],
+    drifts: NDArray[np.void],
+    policies: NDArray[np.void],
+    slots: IntArray,
+    times_ms: IntArray,
+    start: int,
 ) -> int:
     """Position after the first row from ``start`` on that may bring a new level; nothing is changed.
 
-    That is a row at or after its series' ``shift_next_ms`` while an episode is open. A series without one could open
-    one at any row from ``start`` on, and is then judged no earlier than the least ``shift_after_ms`` after it, and not
-    before its ``shift_points``.
+    That is a row at or after its series' ``shift_next_ms`` while an episode is open, or its drift's ``next_ms``. Any
+    other series could open an episode, or drift, at any row from ``start`` on, and is then judged no earlier than the
+    least :func:`verdict_after_ms` after it, and not before its ``shift_points``.
     """
     after_ms = ALWAYS_MS
     points = ALWAYS_MS
     for policy in policies:
         if policy["shift_after_ms"] > 0:
-            after_ms = min(after_ms, int(policy["shift_after_ms"]))
+            after_ms = min(after_ms, verdict_after_ms(policy))
             points = min(points, int(policy["shift_points"]))
     if after_ms == ALWAYS_MS:
         return len(slots)
@@ -137,7 +155,10 @@ def next_shift(
     for position in range(start, len(slots)):
         time_ms = int(times_ms[position])
         earliest_ms = min(earliest_ms, time_ms)
-        series = state[slots[position]]
+        slot = slots[position]
+        series = state[slot]
+        if policies[series["policy"]]["drift_delta"] > 0.0 and time_ms >= int(drifts[slot]["next_ms"]):
+            return position + 1
         if series["open"][UP] != 0 or series["open"][DOWN] != 0:
             if time_ms >= int(series["shift_next_ms"]):
                 return position + 1

@@ -40,7 +40,8 @@ def learn_gap(series: np.void, interval: float) -> None:
 @compiled
 def has_open(series: np.void) -> bool:
     """Whether an episode is open that silence would close."""
-    return bool(series["open"][UP] != 0 or series["open"][DOWN] != 0 or series["stuck"] != 0)
+    standing = series["stuck"] != 0 or series["variance"] != 0
+    return bool(series["open"][UP] != 0 or series["open"][DOWN] != 0 or standing)
 
 
 @compiled

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from detector.batches import IntArray
 from detector.compiled import compiled
-from detector.episodes.kernel import end_episode
-from detector.episodes.outputs import emit, emit_no_data, emit_stuck
+from detector.episodes.lanes import end_episode
+from detector.episodes.outputs import emit, emit_no_data, emit_stuck, emit_variance
 from detector.episodes.records import ALWAYS_MS, CHANGES_MAX, CLOSED, LANES, OPENED, SILENT
 from detector.episodes.silence import close_deadline_ms, deadline_ms, is_watched, no_data_deadline_ms
 
@@ -80,6 +80,9 @@ def fire(
                     filled += 1
             if series["stuck"] != 0:
                 emit_stuck(outputs[filled], series, int(policy["stuck_level"]), CLOSED, SILENT, 0, slot, point_ms)
+                filled += 1
+            if series["variance"] != 0:
+                emit_variance(outputs[filled], series, int(policy["spread_level"]), CLOSED, SILENT, 0, slot, point_ms)
                 filled += 1
         if is_excused(series, policy, skipped_ms):
             series["excused_ms"] = point_ms

@@ -152,6 +152,26 @@ class StuckSettings(Section):
     severity: Literal["warning", "error", "critical"] = Field(default="warning", description="Severity of the episode.")
 
 
+class VarianceSettings(Section):
+    """When values that scatter much further than usual are an episode."""
+
+    ratio: float = Field(
+        default=2.2, ge=1.2, le=6, description="Mean deviation of the last points that counts, in usual ones."
+    )
+    points: int = Field(
+        default=30, ge=2, le=10_000, description="Points for which it must last, and be over before the episode closes."
+    )
+    severity: Literal["warning", "error", "critical"] = Field(default="warning", description="Severity of the episode.")
+
+
+class DriftSettings(Section):
+    """How drifts are looked for: changes of the mean deviation, which make a level of what stays."""
+
+    delta: float = Field(
+        default=0.002, ge=1e-12, le=0.5, description="Significance of ADWIN: smaller finds less, and less by chance."
+    )
+
+
 class PolicySettings(Section):
     """Which series a policy is for, how they are modelled, and when an episode opens and closes."""
 
@@ -216,4 +236,12 @@ class PolicySettings(Section):
     )
     stuck: StuckSettings | None = Field(
         default_factory=StuckSettings, description="When a value that stands still is an episode; null: never."
+    )
+    variance: VarianceSettings | None = Field(
+        default_factory=VarianceSettings, description="When a scatter of the values is an episode; null: never."
+    )
+    drift: DriftSettings | None = Field(
+        default=None,
+        description="Look for drifts, which let `level_shift` tell levels earlier and inside of the band, at 1.3 kB of "
+        "state per series; null: never.",
     )

@@ -141,6 +141,14 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Too many opened: raise deviation_min, open, or the minima of the policy that the events name.",
     ),
     Metric(
+        "detector_drifts_found_total",
+        "counter",
+        PARTITION,
+        "drifts",
+        "Drifts of the mean deviation found, where policies look for them (policies[].drift).",
+        "Many beside no metric.level_shift: the models follow slowly, or the series move by nature; lower drift.delta.",
+    ),
+    Metric(
         "detector_episodes_open",
         "gauge",
         PARTITION,

@@ -32,6 +32,7 @@ class _PartitionMetrics:
         "aliases_cleared",
         "batches",
         "delay",
+        "drifts",
         "fallbacks",
         "learner_failures",
         "open_episodes",
@@ -67,6 +68,7 @@ class _PartitionMetrics:
         self.series_expired = counter("detector_series_expired_total")
         self.aliases_cleared = counter("detector_aliases_cleared_total")
         self.peer_groups_left_out = counter("detector_peer_groups_left_out_total")
+        self.drifts = counter("detector_drifts_found_total")
         self.learner_failures = counter("detector_learner_failures_total")
         self.series = gauge("detector_series_held")
         self.open_episodes = gauge("detector_episodes_open")
@@ -95,6 +97,7 @@ class _PartitionMetrics:
             (self.series_expired, counts.series_expired),
             (self.aliases_cleared, counts.aliases_cleared),
             (self.peer_groups_left_out, counts.peer_groups_left_out),
+            (self.drifts, counts.drifts),
             (self.learner_failures, counts.learner_failures),
             (self._dropped["late"], counts.late),
             (self._dropped["repeated"], counts.repeated),

@@ -253,7 +253,7 @@ class TestLaws:
         whole = [facts(t) for t in feed(new_judge(LIVELY, slots=5), rows)]
         rng = np.random.default_rng(seed)
         cuts = [0, *sorted(rng.integers(0, len(rows), 40).tolist()), len(rows)]
-        judge = new_judge(LIVELY, slots=5, output_rows=6)
+        judge = new_judge(LIVELY, slots=5, output_rows=7)
         parts = [
             facts(transition)
             for start, stop in pairwise(cuts)
@@ -265,7 +265,7 @@ class TestLaws:
     def test_a_full_output_buffer_loses_nothing(self) -> None:
         policy = Policy("p", open_points=3, open_window=5, update_interval_s=0.0, level_shift=None)
         rows = minutes([3.0] * 500)
-        assert len(feed(new_judge(policy, output_rows=6), rows)) == 498
+        assert len(feed(new_judge(policy, output_rows=7), rows)) == 498
 
     def test_a_series_does_not_depend_on_its_neighbours(self) -> None:
         rows = random_rows(5, 2_000, slots=6)

@@ -1,5 +1,6 @@
 """The snapshot format, its chunks and its pointer: whole and unharmed, or refused with the reason."""
 
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -33,6 +34,7 @@ from tests.streams import batch_of, record
 GOLDEN: Final = Path(__file__).parent.parent.parent / "schemas" / "examples" / "snapshot.v1.bin"
 GOLDEN_TIMERS: Final = GOLDEN.with_name("snapshot.v1.timers.bin")
 GOLDEN_KINDS: Final = GOLDEN.with_name("snapshot.v1.kinds.bin")
+GOLDEN_SCATTER: Final = GOLDEN.with_name("snapshot.v1.scatter.bin")
 LATER: Final = (
     "episodes.excused_ms",
     "episodes.gap_ms",
@@ -63,6 +65,21 @@ LATEST: Final = (
     "learners.0.hour_level",
     "learners.0.outside",
     "learners.0.outside_ms",
+)
+SCATTER: Final = (
+    "episodes.lean",
+    "episodes.spread",
+    "episodes.spread_rows",
+    "episodes.usual_square",
+    "episodes.variance",
+    "episodes.variance_episode",
+    "episodes.variance_last_ms",
+    "episodes.variance_ms",
+    "episodes.variance_peak",
+    "episodes.variance_points",
+    "episodes.variance_started_ms",
+    "episodes.variance_usual",
+    "episodes.wide_rows",
 )
 SILENT_AT: Final = 100
 HEADER: Final = SnapshotHeader(
@@ -100,6 +117,16 @@ def typed_pipeline() -> PartitionPipeline:
     level_shift, stuck = LevelShift(after_s=1_080.0), Stuck(runs=2.0, min_s=600.0, points=5)
     policy = Policy("typed", open_points=3, open_window=5, level_shift=level_shift, stuck=stuck)
     return pipeline(policies=[policy])
+
+
+SCATTERED_AT: Final = 1_560
+
+
+def scattered_stream() -> list[bytes]:
+    """One series whose noise is six times as large from turn 1,500 to 1,600."""
+    noise = random.Random(5)
+    values = [10.0 + noise.gauss(0.0, 6.0 if 1500 <= turn < 1600 else 1.0) for turn in range(1700)]
+    return [record("m", 1_750_000_000 + 60 * turn, value, {"id": "a"}) for turn, value in enumerate(values)]
 
 
 def silent_stream() -> list[bytes]:
@@ -211,7 +238,7 @@ class TestLaterColumns:
         undisturbed = silent_pipeline()
         undisturbed.process(batch_of(silent_stream()[:SILENT_AT]))
         now = decode(encode(*undisturbed.snapshot(offset=SILENT_AT, cluster="golden"))).columns
-        assert set(now) - set(snapshot.columns) == set(LATEST)
+        assert set(now) - set(snapshot.columns) == {*LATEST, *SCATTER}
         for name, column in snapshot.columns.items():
             assert now[name].tobytes() == column.tobytes(), name
         rest = batch_of(silent_stream()[SILENT_AT:], first_offset=SILENT_AT)
@@ -250,9 +277,10 @@ class TestLatestColumns:
         subject, undisturbed = typed_pipeline(), typed_pipeline()
         assert subject.restore(snapshot, cluster="golden") == TYPED_AT
         undisturbed.process(batch_of(typed_stream()[:TYPED_AT]))
-        assert encode(*undisturbed.snapshot(offset=TYPED_AT, cluster="golden")) == encode(
-            snapshot.header, lambda: snapshot.columns
-        )
+        now = decode(encode(*undisturbed.snapshot(offset=TYPED_AT, cluster="golden"))).columns
+        assert set(now) - set(snapshot.columns) == set(SCATTER)
+        for name, column in snapshot.columns.items():
+            assert now[name].tobytes() == column.tobytes(), name
         rest = batch_of(typed_stream()[TYPED_AT:], first_offset=TYPED_AT)
         events = [event.value for event in subject.process(rest).events]
         assert events == [event.value for event in undisturbed.process(rest).events]
@@ -273,6 +301,41 @@ class TestLatestColumns:
         subject = typed_pipeline()
         subject.restore(msgspec.structs.replace(snapshot, columns=columns), cluster="golden")
         assert subject.open_episodes == 1
+
+
+class TestScatterColumns:
+    """Columns that the first three golden files do not have."""
+
+    def test_a_snapshot_with_them_loads_for_ever_in_the_middle_of_a_scatter(self) -> None:
+        snapshot = decode(GOLDEN_SCATTER.read_bytes())
+        assert snapshot.header.open_episodes == snapshot.columns["episodes.variance"].sum() == 1
+        subject, undisturbed = pipeline(), pipeline()
+        assert subject.restore(snapshot, cluster="golden") == SCATTERED_AT
+        undisturbed.process(batch_of(scattered_stream()[:SCATTERED_AT]))
+        assert encode(*undisturbed.snapshot(offset=SCATTERED_AT, cluster="golden")) == encode(
+            snapshot.header, lambda: snapshot.columns
+        )
+        rest = batch_of(scattered_stream()[SCATTERED_AT:], first_offset=SCATTERED_AT)
+        events = [event.value for event in subject.process(rest).events]
+        assert events == [event.value for event in undisturbed.process(rest).events]
+        assert [b'"kind":"metric.variance"' in event for event in events] == [True]
+
+    @pytest.mark.parametrize("column", SCATTER)
+    def test_a_misshapen_one_is_refused(self, column: str) -> None:
+        snapshot = decode(GOLDEN_SCATTER.read_bytes())
+        wrong = snapshot.columns[column].astype(np.float32)
+        harmed = msgspec.structs.replace(snapshot, columns=snapshot.columns | {column: wrong})
+        with pytest.raises(SnapshotRefusedError):
+            pipeline().restore(harmed, cluster="golden")
+
+    def test_without_them_what_is_usual_is_learnt_anew(self) -> None:
+        snapshot = decode(GOLDEN_SCATTER.read_bytes())
+        columns = {name: values for name, values in snapshot.columns.items() if name not in SCATTER}
+        subject = pipeline()
+        subject.restore(msgspec.structs.replace(snapshot, columns=columns), cluster="golden")
+        assert subject.open_episodes == 0
+        rest = batch_of(scattered_stream()[SCATTERED_AT:], first_offset=SCATTERED_AT)
+        assert all(b"metric.variance" not in event.value for event in subject.process(rest).events)
 
 
 class TestRefusal:

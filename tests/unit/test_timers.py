@@ -115,7 +115,7 @@ class TestCloseBySilence:
         rows = [*bad, Row(START_MS + 2 * HOUR_MS, 0.0, 0.0, slot=50)]
         whole = feed(new_judge(slots=51), rows)
         assert told(whole)[50:] == [("metric.spike", "silent", slot) for slot in range(50)]
-        small = feed(new_judge(slots=51, output_rows=6), rows)
+        small = feed(new_judge(slots=51, output_rows=7), rows)
         assert list(map(facts, small)) == list(map(facts, whole))
 
 
@@ -126,6 +126,15 @@ def replace_deviation(row: Row, deviation: float) -> Row:
 class TestNoData:
     def regular(self, count: int = 30) -> list[Row]:
         return minutes([0.5] * count)
+
+    def test_a_series_that_drops_to_nothing_is_told_two_intervals_after_the_drop(self) -> None:
+        prompt = Policy("prompt", no_data=NoData(intervals=2.0, min_s=0.0))
+        for count in (30, 31, 47):
+            rows = in_time(self.regular(count), others(START_MS + 1, START_MS + HOUR_MS))
+            (opened,) = feed(new_judge(prompt, slots=2), rows)
+            dropped_ms = START_MS + count * MINUTE_MS
+            assert (opened.kind, opened.started_ms) == ("metric.no_data", dropped_ms - MINUTE_MS)
+            assert dropped_ms + MINUTE_MS < opened.time_ms <= dropped_ms + 2 * MINUTE_MS
 
     def test_silence_of_a_regular_series_is_an_episode_until_its_next_sample(self) -> None:
         rows = in_time(
