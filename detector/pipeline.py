@@ -12,18 +12,12 @@ from weakref import ref
 import numpy as np
 
 from detector.batches import (
-    STAGES,
-    BatchCounts,
-    BoolArray,
-    Event,
     IntArray,
     LeftOut,
     Output,
     RecordBatch,
     Reject,
-    SampleBatch,
     ScoreColumns,
-    ScoredBatch,
     SeriesIdentity,
     SeriesKey,
     Transition,
@@ -33,25 +27,9 @@ from detector.decoders import Decoder, LabelFault
 from detector.encoders import Encoder, ModelFacts, Provenance
 from detector.episodes import EpisodeJudge, PolicyBook
 from detector.learners import INTERVAL_MS, LearnerBank, group_of, hint_of
+from detector.passage import Passage, StageTimes, Trace
 from detector.series import NO_SLOT, Routed, SeriesTable, admit, identify, next_point
 from detector.state import Snapshot, SnapshotHeader, StateCopy, check_origin
-
-
-class _StageTimes:
-    """Seconds per stage of one batch, from the timer that the pipeline was given."""
-
-    __slots__ = ("_last", "_timer", "seconds")
-
-    def __init__(self, timer: Callable[[], float]) -> None:
-        self._timer = timer
-        self._last = timer()
-        self.seconds = dict.fromkeys(STAGES, 0.0)
-
-    def end(self, stage: str) -> None:
-        """What passed since the last call belongs to ``stage``."""
-        moment = self._timer()
-        self.seconds[stage] += moment - self._last
-        self._last = moment
 
 
 class PartitionPipeline:
@@ -197,11 +175,11 @@ class PartitionPipeline:
         """Score and learn every record of ``batch``, which must follow the one before; returns what came of it."""
         assert batch.topic == self._topic
         assert batch.partition == self._partition
-        stages = _StageTimes(self._timer)
+        stages = StageTimes(self._timer)
         samples = self._decoder.decode(batch)
         stages.end("decode")
-        passage = _Passage(batch, samples, stages)
-        traced = _Trace(samples) if self._keep_scores else None
+        passage = Passage(batch, samples, stages)
+        traced = Trace(samples) if self._keep_scores else None
         start = 0
         while start < len(samples):
             stop = min(self._expire(passage, start), self._meet(passage, start))
@@ -229,13 +207,13 @@ class PartitionPipeline:
             self._judge.open_slot(slot, policy)
             self._bank.open(slot, self._learner_of_policy[policy], hint_of(identity), group_of(identity))
 
-    def _note_faults(self, passage: "_Passage", routed: Routed) -> None:
+    def _note_faults(self, passage: Passage, routed: Routed) -> None:
         passage.counts.series_created += len(routed.created)
         for position, fault in routed.faults:
             row = int(passage.samples.rows[position])
             passage.label_rejects.append(Reject(row, int(passage.batch.offsets[row]), fault.reason, fault.detail))
 
-    def _score(self, passage: "_Passage", traced: "_Trace | None", start: int, stop: int) -> None:
+    def _score(self, passage: Passage, traced: Trace | None, start: int, stop: int) -> None:
         """Learners and episodes over the samples ``start`` to ``stop``, which all have their slots."""
         samples, counts = passage.samples, passage.counts
         slots, times, values = passage.slots[start:stop], samples.times_ms[start:stop], samples.values[start:stop]
@@ -279,14 +257,14 @@ class PartitionPipeline:
         names = {slot: self._series.identity(slot).canonical for slot in set(slots) if slot != NO_SLOT}
         return [names.get(slot, "") for slot in slots]
 
-    def _evict(self, passage: "_Passage", position: int) -> None:
+    def _evict(self, passage: Passage, position: int) -> None:
         """Make room for the series at ``position``; episodes of the evicted end with them."""
         victims = self._series.victims()
         self._forget(passage, position, victims, int(passage.samples.times_ms[position]), "evicted")
         passage.counts.series_evicted += len(victims)
         passage.stages.end("route")
 
-    def _expire(self, passage: "_Passage", position: int) -> int:
+    def _expire(self, passage: Passage, position: int) -> int:
         """Forget idle series if the row at ``position`` reaches a grid point; returns up to where no other can expire.
 
         A row past the watermark is past the last time of its own series as well, so it will be accepted if its labels
@@ -304,7 +282,7 @@ class PartitionPipeline:
             passage.counts.series_expired += len(idle)
         return series.next_expiry(samples.times_ms, position, position + 1, self.watermark_ms, grid_ms)
 
-    def _meet(self, passage: "_Passage", position: int) -> int:
+    def _meet(self, passage: Passage, position: int) -> int:
         """Put peers together if the row at ``position`` reaches a full hour; returns up to where no other row may."""
         times_ms, before_ms = passage.samples.times_ms, self.watermark_ms
         if not self._bank.meets_peers:
@@ -320,7 +298,7 @@ class PartitionPipeline:
         return self._series.knows(key) or isinstance(self._resolve(key), SeriesIdentity)
 
     def _forget(
-        self, passage: "_Passage", position: int, slots: IntArray, time_ms: int, reason: Literal["evicted", "expired"]
+        self, passage: Passage, position: int, slots: IntArray, time_ms: int, reason: Literal["evicted", "expired"]
     ) -> None:
         """Free these slots because of the row at ``position``; what is open in them closes at ``time_ms``."""
         if len(slots):
@@ -329,7 +307,7 @@ class PartitionPipeline:
             self._bank.release(slots)
             self._series.evict(slots)
 
-    def _encode(self, passage: "_Passage", transitions: Sequence[Transition]) -> None:
+    def _encode(self, passage: Passage, transitions: Sequence[Transition]) -> None:
         counts = passage.counts
         for transition in transitions:
             scorer = self._bank.scorer_of(transition.slot, transition.samples_seen)
@@ -349,7 +327,7 @@ class PartitionPipeline:
         if transitions:
             passage.stages.end("encode")
 
-    def _output(self, passage: "_Passage", traced: "_Trace | None") -> Output:
+    def _output(self, passage: Passage, traced: Trace | None) -> Output:
         batch, counts = passage.batch, passage.counts
         counts.samples = len(passage.samples)
         counts.decoder_fallbacks = int(passage.samples.in_pieces)
@@ -363,49 +341,3 @@ class PartitionPipeline:
             stage_seconds=passage.stages.seconds,
             scored=None if traced is None else traced.scored(passage.accepted),
         )
-
-
-class _Passage:
-    """What is known of one batch while it goes through the rooms."""
-
-    __slots__ = ("accepted", "batch", "counts", "events", "label_rejects", "samples", "slots", "stages")
-
-    def __init__(self, batch: RecordBatch, samples: SampleBatch, stages: _StageTimes) -> None:
-        self.batch = batch
-        self.samples = samples
-        self.stages = stages
-        self.slots: IntArray = np.full(len(samples), NO_SLOT, dtype=np.int64)
-        self.accepted: BoolArray = np.zeros(len(samples), dtype=np.bool_)
-        self.counts = BatchCounts(records=len(batch))
-        self.events: list[Event] = []
-        self.label_rejects: list[Reject] = []
-
-    def rejects(self) -> list[Reject]:
-        """By row, one per record: what the decoder said comes before what the labels said."""
-        first: dict[int, Reject] = {}
-        for reject in (*self.samples.rejects, *self.label_rejects):
-            first.setdefault(reject.row, reject)
-        return [first[row] for row in sorted(first)]
-
-
-class _Trace:
-    """Every sample's scores, kept beside the flow when somebody asked for them."""
-
-    def __init__(self, samples: SampleBatch) -> None:
-        self._samples = samples
-        self._names = [""] * len(samples)
-        self._scores = ScoreColumns.empty(len(samples))
-
-    def name(self, start: int, names: Sequence[str]) -> None:
-        """Note the series of the samples from ``start`` on; a slot may be another series' after an eviction."""
-        self._names[start : start + len(names)] = names
-
-    def score(self, positions: IntArray, scores: ScoreColumns) -> None:
-        """Note the scores of the samples at ``positions``."""
-        for kept, fresh in zip(self._scores.columns(), scores.columns(), strict=True):
-            kept[positions] = fresh
-
-    def scored(self, accepted: BoolArray) -> ScoredBatch:
-        """The whole batch, aligned with its samples."""
-        samples = self._samples
-        return ScoredBatch(samples.rows, self._names, samples.times_ms, samples.values, accepted, self._scores)

@@ -37,6 +37,9 @@ SETTLING_RATE: Final = 0.05
 TIGHT_SHARE: Final = 0.25
 """A level has settled when its values keep within this share of their distance from the expected value, on average."""
 
+NEAR_SHARE: Final = 0.5
+"""The newest value must lie within this share of that distance from the level: what is on its way back is no level."""
+
 ANOMALOUS_SHARE: Final = 0.9
 """Part of an episode's points that must be anomalous: what returns now and then is an incident, not a level."""
 
@@ -125,7 +128,10 @@ def is_new_level(series: np.void, lane: int, policy: np.void, time_ms: int, expe
     steady = float(series["anomalous_points"][lane]) >= ANOMALOUS_SHARE * float(series["points"][lane])
     if not (lasting and enough and steady) or series["flapping"][lane] != 0 or math.isnan(expected):
         return False
-    return float(series["shift_spread"]) <= TIGHT_SHARE * abs(float(series["shift_level"]) - expected)
+    level = float(series["shift_level"])
+    newest = float(series["values"][(int(series["seen"]) - 1) % RECENT_VALUES])
+    reach = abs(level - expected)
+    return float(series["shift_spread"]) <= TIGHT_SHARE * reach and abs(newest - level) <= NEAR_SHARE * reach
 
 
 @compiled

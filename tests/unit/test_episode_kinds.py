@@ -103,6 +103,10 @@ class TestNewLevel:
         assert shift.started_ms == told[0].started_ms == START_MS + 20 * MINUTE_MS
         assert shift.detected_ms - told[0].detected_ms == 60 * MINUTE_MS
 
+    def test_what_is_on_its_way_back_is_none(self) -> None:
+        assert len(shifted([4.0] * 62)) == 4
+        assert states(shifted([4.0] * 61 + [1.6])) == ["opened"]
+
     def test_of_a_dip_goes_down(self) -> None:
         assert "moved down" in summarise(shifted([-4.0] * 64)[2], BARE, nowhere())
 
