@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detector.batches import ScoreColumns, Transition
-from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook
+from detector.episodes import Drift, EpisodeJudge, LevelShift, NoData, Policy, PolicyBook
 
 MINUTE_MS = 60_000
 START_MS = 1_700_000_000_000
@@ -99,6 +99,14 @@ def random_rows(seed: int, size: int, slots: int) -> list[Row]:
     return rows
 
 
+def restless_rows() -> list[Row]:
+    """Noise that grows for two hours, and then moves to a level inside of the band."""
+    values = np.random.default_rng(2).normal(0.0, 0.1, 1_200)
+    values[500:620] *= 10.0
+    values[900:] += 0.7
+    return minutes(values.tolist())
+
+
 LIVELY = Policy(
     name="lively",
     open_points=2,
@@ -115,7 +123,9 @@ def main() -> None:
     """Print a digest of the transitions of random rows: run with and without the compiler, it must be the same."""
     rows = random_rows(seed=11, size=3_000, slots=7)
     watched = replace(LIVELY, silence_close_s=900.0, no_data=NoData(intervals=1.0, min_s=60.0))
+    restless = Policy("restless", level_shift=LevelShift(after_s=7_200.0), drift=Drift())
     transitions = feed(new_judge(LIVELY, slots=7), rows) + feed(new_judge(watched, slots=7), rows)
+    transitions += feed(new_judge(restless), restless_rows())
     text = "\n".join(str(facts(transition)) for transition in transitions)
     sys.stdout.write(f"{len(transitions)} {hashlib.sha256(text.encode()).hexdigest()}\n")
 
