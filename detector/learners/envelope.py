@@ -5,14 +5,16 @@ the sample, a(h) = 1 - 0.5^(1/h) the gain of half-life h and k the samples seen 
 
 1. Four residuals: x less a fast level, less a slower one with a profile by hour of day, less the previous sample, less
    a very slow level. Each is divided by its usual size, the root of its EW mean square and a share of its largest.
-2. severity = root of the sum of the four squares; deviation = severity / EDGE, with 1.0 at the edge of the band. What
-   a sample teaches a usual size is clipped, so that an incident does not become the new normal, and for a while a
-   series may return to where it was before it left its band.
-3. Seven features (value, residuals, trend, recent severity) each have running bounds. How far they are left, in
+2. severity = root of the sum of the four squares; deviation = severity / EDGE, with 1.0 at the edge of the band. The
+   edge is further out while few samples tell the sizes. What a sample teaches a size is clipped.
+3. A series that has left its band is judged by where it was before (:mod:`~detector.learners.envelope_home`). Where it
+   leaves it in the same quarter of an hour day after day, or week after week, the edge is further out on that side
+   (:mod:`~detector.learners.envelope_hours`).
+4. Seven features (value, residuals, trend, recent severity) each have running bounds. How far they are left, in
    logarithms of the bounds' width, is the raw novelty; it counts where it exceeds the fading largest one before.
 
-severity^2 is a sum of parabolas in x: expected is where it is least, the bounds are where the deviation is 1, so the
-band that a person sees is the one that scored. Where the levels disagree by more than the edge no value is usual; the
+severity^2 is one parabola in x: expected is where it is least, the bounds are where the deviation is 1, so the band
+that a person sees is the one that scored. Where the levels disagree by more than the edge no value is usual; the
 bounds then meet at the expected value. Constants: docs/decisions/0011-envelope-learner.md.
 """
 
@@ -25,15 +27,29 @@ from numpy.typing import NDArray
 from detector.batches import FloatArray, IntArray, ScoreColumns
 from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields
 from detector.compiled import compiled
-from detector.learners.envelope_band import Four, band, severity_squared
+from detector.learners.envelope_band import PEAK_SHARE, Four, Parabola, half_width, parabola, severity, uncertainty
+from detector.learners.envelope_bounds import features, leave_bounds, told_once
+from detector.learners.envelope_home import (
+    OUT_SAMPLES,
+    UNGUARDED,
+    come_home,
+    go_or_return,
+    home_levels,
+    home_weights,
+    phase,
+)
+from detector.learners.envelope_hours import JOB_DEVIATION_MIN, allowed_now, enter_hour, note_excursion
 from detector.learners.envelope_state import (
-    HOURS,
+    CLIP,
+    COUNT_MAX,
+    LEARNT_MAX,
+    PROFILE_CLIP,
+    SIZE,
     STATE,
     WARM_UP_SAMPLES,
-    WEEK,
     expect,
     is_gap,
-    learn,
+    learn_levels,
     learn_profiles,
     learn_sizes,
     loaded,
@@ -44,73 +60,94 @@ from detector.learners.residual import open_ended
 
 EDGE: Final = 8.4
 """Severity at the edge of the band; Gaussian noise has about 2, and reaches 9 once in 100,000 samples."""
-AWAY_SAMPLES_MIN: Final = 5
-"""A shorter excursion moves the levels too little for its end to matter; a longer one teaches the profiles nothing."""
-AWAY_SAMPLES_MAX: Final = 1440
-"""For so long a series that has left its band may return to where it was: a day of minutes."""
 VALUE_MAX: Final = 1e300
 """Values are taken no larger than this, so that differences and bands stay finite in float64."""
-LEARNT_MAX: Final = 1e37
-"""Distance from the base that is learnt; float32 ends at 3.4e38."""
 ABSOLUTE_FLOOR: Final = 1e-12
 """Residuals below this count for nothing: keeps the division defined for constant series."""
 RELATIVE_FLOOR: Final = 1e-13
 """Rounding noise of a value, relative to it: 450 times float64's epsilon."""
-_RECORD_KEPT: Final = 0.5 ** (1.0 / 60.0)
-_RECORD_FIRST: Final = 32.0  # of a new series everything is new: only what stands out from that counts at first
+DEVIATION_MAX: Final = 240.0
+"""What deviations approach before their logarithm is added: leaves the score room for differences."""
+EXCURSION_MAX: Final = 1e6
+"""A larger deviation is noted as this."""
 _HOUR_MS: Final = 3_600_000
+_QUARTER_MS: Final = 900_000
+_QUARTERS: Final = 4
 
 Step = tuple[float, float, float, float, float, float]
 """score, deviation, novelty, expected, lower, upper."""
 
 
 @compiled
-def _judged(value: float, x: float, base: float, levels: Four, sizes: Four, peaks: Four) -> Step:
-    """The answer without its novelty; ``x`` is ``value`` less ``base``, within what can be learnt."""
-    severity = math.sqrt(severity_squared(x, levels, sizes, peaks))
-    centre, down, up = band(EDGE, levels, sizes, peaks)
+def _judged(value: float, x: float, base: float, edge: float, allowed: float, agreement: Parabola) -> Step:
+    """The answer, with the deviation before any allowance in the place of the novelty.
+
+    ``x`` is ``value`` less ``base``, within what can be learnt; ``allowed`` is how many edges out a job may go, below 0
+    for down. The deviation is bounded, since a series without noise has no measure for it; the logarithm of the
+    residual keeps the order of what is left.
+    """
+    edge_up = edge * max(allowed, 1.0)
+    edge_down = edge * max(-allowed, 1.0)
+    up = half_width(edge_up, agreement)
+    down = up if edge_up == edge_down else half_width(edge_down, agreement)
+    centre = agreement.centre
     expected = base + centre
-    half_width = max(up if value > expected else down, ABSOLUTE_FLOOR)
-    deviation = open_ended(severity / EDGE, abs(value - expected), half_width)
+    above = x > centre
+    found = severity(x, agreement)
+    deviation = found / (edge_up if above else edge_down)
+    if deviation > 1.0:
+        bounded = deviation / (1.0 + (deviation - 1.0) / DEVIATION_MAX)
+        reach = max(up if above else down, ABSOLUTE_FLOOR)
+        deviation = open_ended(bounded, max(abs(value - expected), reach), reach)
     score = 100.0 * deviation / (1.0 + deviation)
-    return score, deviation, math.nan, expected, base + (centre - down), base + (centre + up)
+    return score, deviation, found / edge, expected, base + (centre - down), base + (centre + up)
 
 
 @compiled
-def _or_at_home(
-    record: np.void,
-    answer: Step,
-    value: float,
-    x: float,
-    base: float,
-    levels: Four,
-    sizes: Four,
-    peaks: Four,
-    hour: int,
-) -> Step:
-    """``answer``, or the smaller deviation from where the series was before it left its band: an end is no incident.
+def _sizes(record: np.void, gap: bool, floor: float) -> Four:  # noqa: FBT001 - a kernel's flag
+    """The usual sizes of the residuals; infinite for that of the previous sample after a gap."""
+    return (
+        loaded(record["size"][0]) + floor,
+        loaded(record["size"][1]) + floor,
+        math.inf if gap else loaded(record["size"][2]) + floor,
+        loaded(record["size"][3]) + floor,
+    )
 
-    That home is kept when a sample leaves the band, and forgotten when neither answer does any more or after
-    ``AWAY_SAMPLES_MAX``. Its hour counts as it was then, since the profile learns from the first samples outside. The
-    levels learn whatever comes.
+
+@compiled
+def _shares(record: np.void, sizes: Four) -> Four:
+    """The reciprocals of the usual residuals."""
+    return (
+        1.0 / (sizes[0] + PEAK_SHARE * loaded(record["peak"][0])),
+        1.0 / (sizes[1] + PEAK_SHARE * loaded(record["peak"][1])),
+        1.0 / (sizes[2] + PEAK_SHARE * loaded(record["peak"][2])),
+        1.0 / (sizes[3] + PEAK_SHARE * loaded(record["peak"][3])),
+    )
+
+
+@compiled
+def _learn(record: np.void, x: float, seen: int, profile: float, week: float, quotient: float) -> float:
+    """Move levels and bounds towards a sample; returns its novelty.
+
+    ``profile`` is what its hour of day adds, ``week`` what its hour of the week adds to that, as before the sample.
     """
-    away = int(record["away"])
+    gain_min = 1.0 / (seen + 1)
+    r100 = x - loaded(record["middle"])
+    rs = x - (loaded(record["slow"]) + profile)
+    rw = rs - week
+    learn_levels(record, x, gain_min)
+    beyond = leave_bounds(record, features(record, x, r100, rs, rw, quotient, gain_min), seen, gain_min)
+    return told_once(record, beyond, quotient, seen)
+
+
+@compiled
+def _warm_up(record: np.void, x: float, seen: int, levels: Four, sizes: Four, profile: float, week: float) -> None:
+    """Learn a sample that has no score: in full."""
+    learn_sizes(record, x, 1.0 / (seen + 1), math.inf, levels, sizes, (1.0, 1.0, 1.0, 1.0))
     slow = loaded(record["slow"])
-    if away == 0:
-        if answer[1] > 1.0:
-            record["away"] = 1
-            record["home_fast"] = levels[0]
-            record["home_slow"] = slow
-            record["home_profile"] = levels[1] - slow
-            record["home_hour"] = hour
-        return answer
-    fast = loaded(record["home_fast"])
-    profile = loaded(record["home_profile"]) if int(record["home_hour"]) == hour else levels[1] - slow
-    home = (fast, loaded(record["home_slow"]) + profile, fast, levels[3])
-    at_home = _judged(value, x, base, home, sizes, peaks)
-    over = away >= AWAY_SAMPLES_MAX or max(answer[1], at_home[1]) <= 1.0
-    record["away"] = 0 if over else away + 1
-    return at_home if away >= AWAY_SAMPLES_MIN and at_home[1] < answer[1] else answer
+    _learn(record, x, seen, profile, week, 0.0)
+    learn_profiles(record, x - slow, x - levels[1], math.inf)
+    move_base(record)
 
 
 @compiled
@@ -121,51 +158,58 @@ def step(record: np.void, time_ms: int, value: float, offset_ms: int) -> Step:
     finite. Returns (score, deviation, novelty, expected, lower, upper), all NaN for the first ``WARM_UP_SAMPLES``.
     """
     value = min(max(float(value), -VALUE_MAX), VALUE_MAX)
-    hour = (int(time_ms) + int(offset_ms)) // _HOUR_MS
-    bins = (int(hour % HOURS), int(hour % WEEK))
+    local_ms = int(time_ms) + int(offset_ms)
+    hour = local_ms // _HOUR_MS
     seen = int(record["samples"])
     if seen == 0:
         record["base"] = value
+    if seen == 0 or hour != int(record["hour"]):
+        enter_hour(record, hour, seen)
     record["samples"] = seen + 1
+    record["hour_samples"] = min(int(record["hour_samples"]) + 1, COUNT_MAX)
     gap = is_gap(record, int(time_ms), seen)
     base = float(record["base"])
     x = min(max(value - base, -LEARNT_MAX), LEARNT_MAX)
 
-    seasonal = loaded(record["slow"]) + shrunk(record["day"], record["day_counts"], bins[0])
     fast = loaded(record["fast"])
-    levels = (fast, seasonal, loaded(record["previous"]), loaded(record["slowest"]))
-    floor = ABSOLUTE_FLOOR + RELATIVE_FLOOR * abs(base + fast)
-    sizes = (
-        loaded(record["size"][0]) + floor,
-        loaded(record["size"][1]) + floor,
-        math.inf if gap else loaded(record["size"][2]) + floor,
-        loaded(record["size"][3]) + floor,
-    )
-    answer = (math.nan, math.nan, math.nan, math.nan, math.nan, math.nan)
-    warm = seen >= WARM_UP_SAMPLES
-    if warm:
-        peaks = (
-            loaded(record["peak"][0]),
-            loaded(record["peak"][1]),
-            loaded(record["peak"][2]),
-            loaded(record["peak"][3]),
+    profile = shrunk(loaded(record["day_mean"]), int(record["day_count"]))
+    week = shrunk(loaded(record["week_mean"]), int(record["week_count"]))
+    previous = loaded(record["previous"])
+    levels = (fast, loaded(record["slow"]) + profile, previous, loaded(record["slowest"]))
+    sizes = _sizes(record, gap, ABSOLUTE_FLOOR + RELATIVE_FLOOR * abs(base + fast))
+    if seen < WARM_UP_SAMPLES:
+        _warm_up(record, x, seen, levels, sizes, profile, week)
+        return math.nan, math.nan, math.nan, math.nan, math.nan, math.nan
+
+    shares = _shares(record, sizes)
+    quotient = max(abs(x - levels[0]) * shares[0], abs(x - levels[1]) * shares[1], abs(x - levels[2]) * shares[2])
+    away = phase(record, int(time_ms), hour)
+    weights = shares
+    if 0 < away < UNGUARDED:
+        levels = home_levels(record, profile, previous if away <= OUT_SAMPLES else loaded(record["home_fast"]))
+        weights = home_weights(record, shares, away, hour)
+    edge = EDGE * uncertainty(seen)
+    quarter = int(local_ms // _QUARTER_MS % _QUARTERS)
+    allowed = allowed_now(record, quarter)
+    answer = _judged(value, x, base, edge, allowed, parabola(levels, weights))
+    outside = answer[2] > 1.0
+    if answer[2] > JOB_DEVIATION_MIN:
+        note_excursion(record, quarter, math.copysign(min(answer[2], EXCURSION_MAX), value - answer[3]), allowed)
+    gain_min = 1.0 / (seen + 1)
+    if not outside or away <= OUT_SAMPLES or away == UNGUARDED:
+        limit = PROFILE_CLIP / shares[1] if outside else math.inf
+        learn_profiles(record, x - (levels[1] - profile), x - levels[1], limit)
+        learn_sizes(record, x, max(SIZE, gain_min), CLIP, levels, sizes, weights)
+    over = False
+    if outside or away > 0:
+        over = go_or_return(
+            record, x, int(time_ms), hour, away, outside, allowed != 0.0, edge, profile, shares, gain_min
         )
-        answer = _judged(value, x, base, levels, sizes, peaks)
-        answer = _or_at_home(record, answer, value, x, base, levels, sizes, peaks, bins[0])
-    largest = learn_sizes(record, x, seen, levels, sizes)
-    rs = x - seasonal
-    rw = rs - shrunk(record["week"], record["week_counts"], bins[1])
-    if not (answer[1] > 1.0 and int(record["away"]) > AWAY_SAMPLES_MIN):
-        learn_profiles(record, bins, x - loaded(record["slow"]), rs)
-    raw = learn(record, x, seen, rs, rw, largest)
-    fading = loaded(record["record"]) * _RECORD_KEPT
-    if seen == WARM_UP_SAMPLES:
-        fading = _RECORD_FIRST
-    record["record"] = max(raw, fading)
-    move_base(record)
-    if not warm:
-        return answer
-    novelty = raw if raw > fading else 0.0
+    novelty = _learn(record, x, seen, profile, week, quotient)
+    if over:
+        come_home(record)
+    if int(record["away"]) in (0, UNGUARDED):
+        move_base(record)
     return answer[0], answer[1], novelty, answer[3], answer[4], answer[5]
 
 
@@ -208,7 +252,10 @@ def _score_rows(
 def rebaseline(record: np.void, time_ms: int, level: float, offset_ms: int) -> None:
     """Expect ``level`` at ``time_ms``; usual sizes, profiles and what was ever seen stay."""
     hour = (int(time_ms) + int(offset_ms)) // _HOUR_MS
-    expect(record, min(max(float(level), -VALUE_MAX), VALUE_MAX), int(hour % HOURS))
+    seen = int(record["samples"])
+    if seen > 0 and hour != int(record["hour"]):
+        enter_hour(record, hour, seen)
+    expect(record, min(max(float(level), -VALUE_MAX), VALUE_MAX))
 
 
 class UtcOffsets(NamedTuple):
@@ -229,7 +276,7 @@ UTC_OFFSETS: Final = UtcOffsets(np.zeros(0, dtype=np.int64), np.zeros(1, dtype=n
 
 
 class EnvelopeLearner:
-    """The compiled default: severity against four levels, novelty against seven running bounds; 1,153 bytes a series.
+    """The compiled default: severity against four levels, novelty against seven running bounds.
 
     ``timezone`` is the zone whose hours of day and week the profiles follow. State depends on it: it stands in the
     configuration hash by its name.

@@ -33,12 +33,12 @@ class EnvelopeDetector(base.SupervisedAnomalyDetector):
     >>> for i in range(500):
     ...     detector.learn_one({}, 20.0 + i % 5)
     >>> round(detector.score_one({}, 23.0), 1)
-    13.1
+    12.3
     >>> round(detector.score_one({}, 80.0), 1)
-    89.6
+    88.9
     >>> explanation = detector.explain_one({}, 80.0)
     >>> round(explanation.lower, 1), round(explanation.expected, 1), round(explanation.upper, 1)
-    (15.9, 22.3, 28.8)
+    (15.4, 22.3, 29.3)
 
     """
 

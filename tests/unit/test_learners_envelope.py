@@ -11,6 +11,7 @@ import pytest
 from detector.batches import FloatArray, IntArray, ScoreColumns
 from detector.episodes import DEFAULT_POLICY, EpisodeJudge
 from detector.learners import UTC_OFFSETS, EnvelopeLearner, UtcOffsets
+from detector.learners.envelope_home import GUARD_MS
 from detector.learners.envelope_state import STATE, WARM_UP_SAMPLES
 from detector.settings import zone_changes
 from tests.contracts.learner_cases import MINUTE_MS, START_MS
@@ -145,13 +146,23 @@ class TestWhatItNotices:
 
 class TestWhatItGetsUsedTo:
     @pytest.mark.parametrize("shift", [20.0, 100.0, 1e4, 1e9, -1e9])
-    def test_a_lasting_shift_is_accepted_within_1000_samples(self, shift: float) -> None:
-        values = noise(9000)
+    def test_a_lasting_shift_stays_outside_for_a_day_and_is_accepted_within_another(self, shift: float) -> None:
+        values = noise(4500 + 3 * DAY)
         values[4500:] += shift
         out = scored(values)
-        assert out.deviation[4500] > 1.0
-        assert (out.deviation[5500:5900] < 1.0).all()
-        assert abs(out.expected[8999] - values[4500:].mean()) < max(10.0, 1e-3 * abs(shift))
+        day = slice(4500, 4500 + GUARD_MS // MINUTE_MS // 2)
+        assert (out.deviation[day] > 1.0).all()
+        assert (out.deviation[4500 + 2 * DAY :] < 1.0).all()
+        assert abs(out.expected[-1] - values[4500:].mean()) < max(10.0, 1e-3 * abs(shift))
+
+    def test_a_level_that_is_told_is_normal_at_once(self) -> None:
+        values = noise(6000)
+        values[4500:] += 100.0
+        learner = EnvelopeLearner()
+        scored(values[:5000], learner=learner)
+        learner.rebaseline(np.zeros(1, dtype=np.int64), np.array([START_MS + 5000 * MINUTE_MS]), np.array([200.0]))
+        after = scored(values[5000:], START_MS + np.arange(5000, 6000) * MINUTE_MS, learner)
+        assert (after.deviation < 1.0).all()
 
     @pytest.mark.parametrize("begin", [300, 330])
     @pytest.mark.parametrize("shift", [40.0, 400.0])
@@ -249,7 +260,7 @@ class TestTimeZones:
         learner.reserve(3)
         out = ScoreColumns.empty(3)
         learner.score(np.arange(3), np.array([5, 25, 15]) * MINUTE_MS, np.zeros(3), out)
-        assert [int(np.flatnonzero(row)[0]) for row in learner._state["day_counts"]] == [0, 2, 1]
+        assert learner._state["hour"].tolist() == [0, 2, 1]
         assert UTC_OFFSETS.at(0) == 0
 
 
@@ -274,7 +285,7 @@ class TestWhatCannotBreakIt:
             assert at_edge.deviation[-1] == pytest.approx(1.0, rel=1e-12)
 
     def test_a_series_takes_less_than_1200_bytes(self) -> None:
-        assert STATE.itemsize == 1153
+        assert STATE.itemsize == 1175
 
     def test_compiled_and_plain_python_give_the_same_bits(self) -> None:
         digests = {
