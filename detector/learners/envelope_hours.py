@@ -109,6 +109,8 @@ def enter_hour(record: np.void, hour: int, seen: int) -> None:
     record["home_fast"] = loaded(record["home_fast"]) + (after - before)
     record["excursion"] = 0.0
     record["outside_quarters"] = 0
+    if int(record["away"]) == 0:
+        record["is_job"] = 0
     _allow_jobs(record, hour)
 
 
@@ -116,7 +118,7 @@ def enter_hour(record: np.void, hour: int, seen: int) -> None:
 def allowed_now(record: np.void, quarter: int) -> float:
     """How far a job may go in this quarter of the hour, in deviations and below 0 for down; 0 without any."""
     quarters = int(record["allowed_quarters"])
-    if int(record["away"]) > 0 and int(record["is_job"]) != 0:
+    if int(record["is_job"]) != 0:
         quarters |= int(record["continued_quarters"])
     return loaded(record["allowed"]) if (quarters >> quarter) & 1 != 0 else 0.0
 

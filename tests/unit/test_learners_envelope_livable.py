@@ -5,14 +5,13 @@ import pytest
 
 from benchmarks.scenarios import DAY, judged, minute_of, noise, opened
 from detector.batches import FloatArray, Transition
-from detector.learners import EnvelopeLearner
 
 WEEK_ROWS = 7 * 288
 
 
 def told(values: FloatArray, interval_s: int = 60) -> list[Transition]:
     """Transitions of the default learner and policy."""
-    return judged(values, learner=EnvelopeLearner(), interval_s=interval_s)
+    return judged(values, interval_s=interval_s)
 
 
 def days(transitions: list[Transition]) -> list[int]:
