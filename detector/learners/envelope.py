@@ -38,7 +38,13 @@ from detector.learners.envelope_home import (
     home_weights,
     phase,
 )
-from detector.learners.envelope_hours import JOB_DEVIATION_MIN, allowed_now, enter_hour, note_excursion
+from detector.learners.envelope_hours import (
+    JOB_DEVIATION_MIN,
+    allowed_now,
+    enter_hour,
+    neighbour_profile,
+    note_excursion,
+)
 from detector.learners.envelope_state import (
     CLIP,
     COUNT_MAX,
@@ -73,6 +79,7 @@ EXCURSION_MAX: Final = 1e6
 _HOUR_MS: Final = 3_600_000
 _QUARTER_MS: Final = 900_000
 _QUARTERS: Final = 4
+_OUTER_QUARTERS: Final = (0, _QUARTERS - 1)
 
 Step = tuple[float, float, float, float, float, float]
 """score, deviation, novelty, expected, lower, upper."""
@@ -101,6 +108,29 @@ def _judged(value: float, x: float, base: float, edge: float, allowed: float, ag
         deviation = open_ended(bounded, max(abs(value - expected), reach), reach)
     score = 100.0 * deviation / (1.0 + deviation)
     return score, deviation, found / edge, expected, base + (centre - down), base + (centre + up)
+
+
+@compiled
+def _or_beside(
+    record: np.void,
+    answer: Step,
+    value: float,
+    x: float,
+    base: float,
+    edge: float,
+    allowed: float,
+    levels: Four,
+    weights: Four,
+    profile: float,
+    hour: int,
+    quarter: int,
+) -> Step:
+    """``answer``, or by the profile of the hour beside, where the sample is inside its band by that one only."""
+    if answer[2] <= 1.0 or quarter not in _OUTER_QUARTERS:
+        return answer
+    beside = levels[1] - profile + neighbour_profile(record, hour, quarter)
+    other = _judged(value, x, base, edge, allowed, parabola((levels[0], beside, levels[2], levels[3]), weights))
+    return other if other[2] <= 1.0 else answer
 
 
 @compiled
@@ -192,6 +222,7 @@ def step(record: np.void, time_ms: int, value: float, offset_ms: int) -> Step:
     quarter = int(local_ms // _QUARTER_MS % _QUARTERS)
     allowed = allowed_now(record, quarter)
     answer = _judged(value, x, base, edge, allowed, parabola(levels, weights))
+    answer = _or_beside(record, answer, value, x, base, edge, allowed, levels, weights, profile, hour, quarter)
     outside = answer[2] > 1.0
     if answer[2] > JOB_DEVIATION_MIN:
         note_excursion(record, quarter, math.copysign(min(answer[2], EXCURSION_MAX), value - answer[3]), allowed)

@@ -115,6 +115,16 @@ def enter_hour(record: np.void, hour: int, seen: int) -> None:
 
 
 @compiled
+def neighbour_profile(record: np.void, hour: int, quarter: int) -> float:
+    """What the hour beside adds to the level: the one before in the first quarter of an hour, else the one after.
+
+    What a day usually does at five past does not keep to the hours of the clock. Bins that no sample has reached are 0.
+    """
+    beside = hour - 1 if quarter == 0 else hour + 1
+    return shrunk(loaded(record["day"][int(beside % HOURS)]), int(record["day_count"]))
+
+
+@compiled
 def allowed_now(record: np.void, quarter: int) -> float:
     """How far a job may go in this quarter of the hour, in deviations and below 0 for down; 0 without any."""
     quarters = int(record["allowed_quarters"])
