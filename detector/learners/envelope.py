@@ -227,15 +227,14 @@ def step(record: np.void, time_ms: int, value: float, offset_ms: int) -> Step:
     if answer[2] > JOB_DEVIATION_MIN:
         note_excursion(record, quarter, math.copysign(min(answer[2], EXCURSION_MAX), value - answer[3]), allowed)
     gain_min = 1.0 / (seen + 1)
-    if not outside or (allowed == 0.0 and (away <= OUT_SAMPLES or away == UNGUARDED)):
+    held = outside or (allowed != 0.0 and away > 0 and int(record["is_job"]) != 0)  # a job is no return before its end
+    if not held or (allowed == 0.0 and (away <= OUT_SAMPLES or away == UNGUARDED)):
         limit = PROFILE_CLIP / shares[1] if outside else math.inf
         learn_profiles(record, x - (levels[1] - profile), x - levels[1], limit)
         learn_sizes(record, x, max(SIZE, gain_min), CLIP, levels, sizes, weights)
     over = False
-    if outside or away > 0:
-        over = go_or_return(
-            record, x, int(time_ms), hour, away, outside, allowed != 0.0, edge, profile, shares, gain_min
-        )
+    if held or away > 0:
+        over = go_or_return(record, x, int(time_ms), hour, away, held, allowed != 0.0, edge, profile, shares, gain_min)
     novelty = _learn(record, x, seen, profile, week, quotient)
     if over:
         come_home(record)

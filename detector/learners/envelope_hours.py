@@ -20,6 +20,7 @@ HEIGHT_SHARE: Final = 0.8
 JOB_DEVIATION_MIN: Final = 0.5
 """So far out a job that is known is still the same one."""
 _QUARTERS: Final = 15
+_LAST_QUARTER: Final = 8
 _HEIGHT: Final = 4
 _HEIGHT_MASK: Final = 3
 _DOWN: Final = 64
@@ -52,7 +53,7 @@ def _height(code: int) -> float:
 def _allow_jobs(record: np.void, hour: int) -> None:
     """Note in which quarters of ``hour`` jobs are expected, how far they may go, and where a running one may go on.
 
-    A running job may go on where it did yesterday, and a quarter longer.
+    A running job may go on where it did yesterday, and into the first quarter.
     """
     week = int(record["jobs"][int(hour % WEEK)])
     yesterday = int(record["jobs"][int((hour - HOURS) % WEEK)])
@@ -70,10 +71,16 @@ def _allow_jobs(record: np.void, hour: int) -> None:
         height = max(height, min(_height(yesterday), _height(before)))
         side = yesterday & _DOWN
     continued = 0
+    last = loaded(record["allowed"])
+    was_allowed = int(record["allowed_quarters"]) | int(record["continued_quarters"])
+    running = int(record["is_job"]) != 0 and int(record["away"]) > 0 and (was_allowed & _LAST_QUARTER) != 0
     if (yesterday & _QUARTERS) != 0 and side == (yesterday & _DOWN):
         continued = yesterday & _QUARTERS
-        continued = (continued | (continued << 1)) & _QUARTERS
         height = max(height, _height(yesterday))
+    if running and (height == 0.0 or (side != 0) == (last < 0.0)):
+        continued |= 1
+        height = max(height, abs(last))
+        side = _DOWN if last < 0.0 else 0
     record["allowed"] = -height if side != 0 else height
     record["allowed_quarters"] = quarters
     record["continued_quarters"] = continued
