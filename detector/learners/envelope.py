@@ -238,7 +238,7 @@ def step(record: np.void, time_ms: int, value: float, offset_ms: int) -> Step:
         over = go_or_return(record, x, int(time_ms), hour, away, held, allowed != 0.0, edge, profile, shares, gain_min)
     novelty = _learn(record, x, seen, profile, week, quotient)
     if over:
-        come_home(record)
+        come_home(record, hour)
     if int(record["away"]) in (0, UNGUARDED):
         move_base(record)
     return answer[0], answer[1], novelty, answer[3], answer[4], answer[5]

@@ -131,8 +131,8 @@ def go_or_return(
 
 
 @compiled
-def come_home(record: np.void) -> None:
-    """Let the levels be those of before the excursion."""
-    record["fast"] = record["home_fast"]
+def come_home(record: np.void, hour: int) -> None:
+    """Let the levels be those of before the excursion; the fast one, in another hour, where the series has come to."""
+    record["fast"] = record["home_fast"] if int(hour % HOURS) == int(record["home_hour"]) else record["previous"]
     record["slow"] = record["home_slow"]
     record["slowest"] = record["home_slowest"]
