@@ -227,7 +227,8 @@ def step(record: np.void, time_ms: int, value: float, offset_ms: int) -> Step:
     if answer[2] > JOB_DEVIATION_MIN:
         note_excursion(record, quarter, math.copysign(min(answer[2], EXCURSION_MAX), value - answer[3]), allowed)
     gain_min = 1.0 / (seen + 1)
-    held = outside or (allowed != 0.0 and away > 0 and int(record["is_job"]) != 0)  # a job is no return before its end
+    # A job is no return before its quarter ends, even where the profile has half learnt it.
+    held = outside or (allowed != 0.0 and answer[2] > JOB_DEVIATION_MIN and away > 0 and int(record["is_job"]) != 0)
     if not held or (allowed == 0.0 and (away <= OUT_SAMPLES or away == UNGUARDED)):
         limit = PROFILE_CLIP / shares[1] if outside else math.inf
         learn_profiles(record, x - (levels[1] - profile), x - levels[1], limit)
