@@ -234,9 +234,9 @@ def step(record: np.void, time_ms: int, value: float, offset_ms: int) -> Step:
             record, x - (levels[1] - profile), x - levels[1], PROFILE_CLIP / shares[1] if outside else math.inf
         )
         learn_sizes(record, x, max(SIZE, gain_min), CLIP, levels, sizes, weights)
-    over = False
-    if held or away > 0:
-        over = go_or_return(record, x, int(time_ms), hour, away, held, allowed != 0.0, edge, profile, shares, gain_min)
+    over = (held or away > 0) and go_or_return(
+        record, x, int(time_ms), hour, away, held, allowed != 0.0, edge, profile, shares, gain_min
+    )
     novelty = _learn(record, x, seen, profile, week, quotient)
     if over:
         come_home(record, hour)
