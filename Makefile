@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DATA ?=
+NAB ?=
+LABELLED ?=
 NODES ?= 1
 KILLS ?= 200
 SEED ?= 1
@@ -37,8 +38,9 @@ format: $(STAMP) ## apply formatting and safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## run the benchmarks and write benchmarks/README.md
-	$(BIN)/python -m benchmarks.report
+bench: $(STAMP) ## run the benchmarks and write benchmarks/README.md (NAB=, LABELLED=: folders of labelled data)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python -m benchmarks.report $(if $(NAB),--nab $(NAB)) $(if $(LABELLED),--labelled $(LABELLED))
 
 schedules: $(STAMP) ## ten thousand seeded schedules of exactly-once delivery, on the broker in memory (COUNT=, SEED=)
 	$(BIN)/python -m tests.simulation.schedules --count $(COUNT) --seed $(SEED)

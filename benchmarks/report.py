@@ -3,6 +3,7 @@
 Tables in that file come from one run on one machine; the ratios are what to look at.
 """
 
+import argparse
 import os
 import platform
 import subprocess
@@ -12,7 +13,8 @@ from typing import Final
 
 from benchmarks.report_line import note
 
-BENCHMARKS: Final = ("pipeline", "decode", "learners", "garbage")
+BENCHMARKS: Final = ("pipeline", "decode", "learners", "scenarios", "garbage")
+PICTURES: Final = Path(__file__).with_name("pictures")
 README: Final = Path(__file__).with_name("README.md")
 HEAD: Final = """# Benchmarks
 
@@ -25,6 +27,12 @@ one table come from one run.
   client back). JSON metrics of 5,000 series with four labels, two partitions.
 - `decode`: bytes to columns, nothing else.
 - `learners`: time and memory of ours and of river's detectors.
+- `scenarios`: what must hold for an operator, seeded, with the shipped default: noise, counts, cold start, jobs,
+  daylight saving, square waves, silence, flat lines, incidents, new levels, scatter, new pods, late points. Ends with
+  3 when a promise is broken.
+- `nab` and `labelled`, where their data is given (`make bench NAB=DIR LABELLED=DIR`): the Numenta benchmark and any
+  folder of labelled series, beside a 3-sigma rule and river's fast detectors. `--peers` adds river's slow ones, PySAD's
+  and rrcf.
 - `garbage`: a million records on real Kafka, one in a hundred of them garbage, in some hundred shapes for all reject
   reasons; every dead letter is compared with what was sent. Ends with 3 when one is missing, wrong or too many.
 
@@ -39,22 +47,36 @@ Too long for `make bench`, to be run alone:
 """
 
 
-def output_of(name: str) -> str:
+def output_of(name: str, *options: str) -> str:
     """Standard output of one benchmark, whose progress goes to our stderr."""
     note(f"benchmark {name}")
-    command = [sys.executable, "-m", f"benchmarks.{name}"]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *options]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip()
 
 
+def pictured(name: str, data: Path) -> str:
+    """Output of a benchmark over a folder of data, and a picture of its table."""
+    PICTURES.mkdir(exist_ok=True)
+    picture = PICTURES / f"{name}.png"
+    found = output_of(name, "--data", str(data), "--plot", str(picture))
+    return f"## {name}\n\n![{name}]({PICTURES.name}/{picture.name})\n\n```\n{found}\n```\n"
+
+
 def main() -> None:
     """Run all and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--nab", type=Path, help="folder of the Numenta benchmark's corpus")
+    parser.add_argument("--labelled", type=Path, help="folder of labelled series")
+    arguments = parser.parse_args()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     parts = [HEAD.format(machine=machine)]
     for name in BENCHMARKS:
         found = output_of(name)
         print(found, flush=True)
         parts.append(f"## {name}\n\n```\n{found}\n```\n")
+    parts += [pictured("nab", arguments.nab)] if arguments.nab else []
+    parts += [pictured("labelled", arguments.labelled)] if arguments.labelled else []
     README.write_text("\n".join(parts), encoding="utf-8")
     note(f"wrote {README.name}")
 

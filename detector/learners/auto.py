@@ -94,7 +94,7 @@ class Scorer(NamedTuple):
 
 
 class AutoLearner:
-    """Counts or envelope, by what each series shows; 27 bytes a series beside those of the learner it has.
+    """Counts or envelope, by what each series shows; 23 bytes a series beside those of the learner it has.
 
     ``timezone`` is the one of the envelope learner's profiles. ``peer_groups`` is how many groups of peers are known at
     most; with 0 none are, and every series begins alone.
@@ -117,7 +117,7 @@ class AutoLearner:
         self._chosen = np.zeros(0, dtype=np.uint8)
         self._hints = np.zeros(0, dtype=np.uint8)
         self._rows = np.zeros(0, dtype=np.int64)
-        self._left_at = np.zeros(0, dtype=np.int64)  # which sample was no count, from 1 on; 0: none
+        self._left_at = np.zeros(0, dtype=np.uint32)  # which sample was no count, from 1 on; 0: none
 
     def reserve(self, capacity: int) -> None:
         """Make room for the slots 0 to ``capacity`` - 1, keeping what was learnt."""
@@ -126,7 +126,7 @@ class AutoLearner:
             self._chosen = np.concatenate((self._chosen, np.full(more, WAITING, dtype=np.uint8)))
             self._hints = np.concatenate((self._hints, np.full(more, NO_HINT, dtype=np.uint8)))
             self._rows = np.concatenate((self._rows, np.full(more, _NO_ROW, dtype=np.int64)))
-            self._left_at = np.concatenate((self._left_at, np.zeros(more, dtype=np.int64)))
+            self._left_at = np.concatenate((self._left_at, np.zeros(more, dtype=np.uint32)))
             self._groups = np.concatenate((self._groups, np.full(more, NO_GROUP, dtype=np.uint64)))
             self._by_peers = np.concatenate((self._by_peers, np.zeros(more, dtype=np.bool_)))
 
@@ -321,7 +321,7 @@ class AutoLearner:
         routing: dict[str, NDArray[Any]] = {
             "chosen": chosen,
             "hint": self._hints[slots],
-            "left_at": self._left_at[slots],
+            "left_at": self._left_at[slots].astype(np.int64),
             "group": self._groups[slots],
             "by_peers": self._by_peers[slots],
             **prefixed("peers", self._peers.columns()),
