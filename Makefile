@@ -27,7 +27,7 @@ demo: $(STAMP) ## embedded broker, real data, the real worker, a live table of e
 	$(BIN)/detector demo
 
 test: lint ## format, types and every test, real Kafka included
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 lint: $(STAMP) ## formatting, lint rules, types
 	$(BIN)/ruff format --check .

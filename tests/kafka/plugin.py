@@ -39,6 +39,13 @@ def cluster(running_three: ClusterOfJars) -> ClusterOfJars:
     return running_three
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests of real brokers in one process, which starts them once; the others run beside them."""
+    for item in items:
+        if {"kafka", "running_three"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("kafka"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once, in red, when real-broker tests did not run."""
     skipped = [report for report in terminalreporter.stats.get("skipped", []) if "kafka" in report.keywords]
