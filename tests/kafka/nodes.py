@@ -4,6 +4,7 @@
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import shutil
 import signal
@@ -104,13 +105,15 @@ def _answers(bootstrap_servers: str) -> bool:
 
 
 def resolve_libs() -> None:
-    """Fetch Kafka's jars with Maven, unless the ones for this very pom are there already."""
+    """Fetch Kafka's jars with Maven, unless the ones for this very pom are there already; one process at a time."""
     wanted = hashlib.sha256(POM.read_bytes()).hexdigest()
-    if STAMP.exists() and STAMP.read_text() == wanted and any(LIBS.glob("*.jar")):
-        return
-    shutil.rmtree(LIBS, ignore_errors=True)
-    run([*MAVEN, f"-DoutputDirectory={LIBS}"])
-    STAMP.write_text(wanted)
+    with POM.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if STAMP.exists() and STAMP.read_text() == wanted and any(LIBS.glob("*.jar")):
+            return
+        shutil.rmtree(LIBS, ignore_errors=True)
+        run([*MAVEN, f"-DoutputDirectory={LIBS}"])
+        STAMP.write_text(wanted)
 
 
 def run(command: Sequence[str]) -> str:

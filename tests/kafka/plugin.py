@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.kafka.broker import REQUIRE_VARIABLE, Broker, missing, missing_cluster, running_broker
 from tests.kafka.cluster import ClusterOfJars, running_cluster
+
+HERE: Final = Path(__file__).parent
 
 
 def _skip_or_fail(lacking: str | None, needs: str) -> None:
@@ -42,7 +46,7 @@ def cluster(running_three: ClusterOfJars) -> ClusterOfJars:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep all tests of real brokers in one process, which starts them once; the others run beside them."""
     for item in items:
-        if {"kafka", "running_three"} & set(getattr(item, "fixturenames", ())):
+        if HERE in item.path.parents or {"kafka", "running_three"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("kafka"))
 
 
