@@ -43,6 +43,7 @@ def cluster(running_three: ClusterOfJars) -> ClusterOfJars:
     return running_three
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep all tests of real brokers in one process, which starts them once; the others run beside them."""
     for item in items:
