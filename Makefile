@@ -27,7 +27,10 @@ demo: $(STAMP) ## embedded broker, real data, the real worker, a live table of e
 	$(BIN)/detector demo
 
 test: lint ## format, types and every test, real Kafka included
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	@others=$$(mktemp); echo "tests/kafka here, all others beside them and shown at the end"; \
+	$(BIN)/pytest --ignore tests/kafka >$$others 2>&1 & beside=$$!; \
+	$(BIN)/pytest tests/kafka; kafka=$$?; wait $$beside; rest=$$?; \
+	cat $$others; rm -f $$others; exit $$((kafka || rest))
 
 lint: $(STAMP) ## formatting, lint rules, types
 	$(BIN)/ruff format --check .

@@ -2,15 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
 
 import pytest
 
 from tests.kafka.broker import REQUIRE_VARIABLE, Broker, missing, missing_cluster, running_broker
 from tests.kafka.cluster import ClusterOfJars, running_cluster
-
-HERE: Final = Path(__file__).parent
 
 
 def _skip_or_fail(lacking: str | None, needs: str) -> None:
@@ -41,14 +37,6 @@ def cluster(running_three: ClusterOfJars) -> ClusterOfJars:
     """Three real brokers, whole and in sync whatever the test before has done to them."""
     running_three.heal()
     return running_three
-
-
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests of real brokers in one process, which starts them once; the others run beside them."""
-    for item in items:
-        if HERE in item.path.parents or {"kafka", "running_three"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("kafka"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
