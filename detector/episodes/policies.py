@@ -90,8 +90,8 @@ class Policy:
     open. For ``cooldown_s`` of event time after a close nothing opens.
 
     ``novelty_min`` opens an episode at one row whose novelty reaches it, where the deviation is at least 1 and the
-    other gates hold; None means never, and learners without a novelty never do. The scale is that of the compiled
-    learners, which ``auto`` chooses from; 12 is seldom reached (docs/decisions/0013-typed-episodes.md).
+    other gates hold; None means never, and learners without a novelty never do. It is off by default: it opens at
+    single samples, of young series above all (docs/decisions/0013-typed-episodes.md).
 
     ``flap_crossings`` changes between normal and anomalous within ``flap_window`` rows make an open episode flapping;
     it then closes only when fewer than half as many are left. Six changes with eight rows between them span 42 rows, so
@@ -140,7 +140,7 @@ class Policy:
     severity_critical_score: float = 90.0
     silence_close_s: float = 3600.0
     no_data: NoData | None = None
-    novelty_min: float | None = 12.0
+    novelty_min: float | None = None
     level_shift: LevelShift | None = LevelShift()
     stuck: Stuck | None = Stuck()
     variance: Variance | None = Variance()

@@ -226,7 +226,7 @@ class PolicySettings(Section):
         default=None, description="When silence of a series is an episode of its own; null: never."
     )
     novelty_min: float | None = Field(
-        default=12.0,
+        default=None,
         gt=0,
         description="Novelty at which one point outside of the band opens an episode, on the scale of the model, where "
         "it has one; null: never.",

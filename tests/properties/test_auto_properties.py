@@ -138,7 +138,7 @@ def test_new_pods_are_scored_by_what_their_peers_have_shown() -> None:
     opened = [data for data in (orjson.loads(it)["data"] for it in events) if data["state"] == "opened"]
     assert {data["series"]["labels"]["pod"] for data in opened} == {"new-1", "new-3", "new-5", "new-7"}
     assert {data["quality"]["prior"] for data in opened} == {"peers"}
-    assert {data["evidence"]["samples_seen"] for data in opened} == {13}
+    assert {data["evidence"]["samples_seen"] for data in opened} == {15}
     output = roomy().process(batch_of(fleet()))
     assert [reject.reason for reject in output.rejects] == ["wrong_type"]
     alone = pipeline(learners=[AutoLearner(peer_groups=0)], keep_scores=True)
