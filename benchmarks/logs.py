@@ -87,6 +87,8 @@ WORDS: Final = (
     "zone",
 )
 SHAPES: Final = 60
+VALUE_SHARE: Final = 0.3
+"""Of the words of a line."""
 
 
 class Stream(NamedTuple):
@@ -96,38 +98,39 @@ class Stream(NamedTuple):
     lines: list[bytes]
 
 
-def _value(source: random.Random) -> str:
-    """A number, a duration, an address, an identifier, or a path."""
-    kinds: Sequence[Callable[[], str]] = (
-        lambda: str(source.randint(0, 10 ** source.randint(1, 7))),
-        lambda: f"{source.random() * 900:.2f}ms",
-        lambda: (
-            f"10.{source.randint(0, 255)}.0.{source.randint(1, 254)}:{source.randint(1024, 65535)}"
-        ),
-        lambda: str(uuid.UUID(int=source.getrandbits(128))),
-        lambda: f"blk_{source.randint(1, 10**12)}",
-        lambda: f"/srv/{source.choice(WORDS)}/{source.choice(WORDS)}/{source.randint(0, 999)}.log",
-    )
-    return source.choices(kinds, (6, 3, 2, 1, 2, 1))[0]()
+KINDS: Final[tuple[Callable[[random.Random], str], ...]] = (
+    lambda source: str(source.randint(0, 10 ** source.randint(1, 7))),
+    lambda source: f"{source.random() * 900:.2f}ms",
+    lambda source: f"10.{source.randint(0, 255)}.0.{source.randint(1, 254)}:{source.randint(1024, 65535)}",
+    lambda source: str(uuid.UUID(int=source.getrandbits(128))),
+    lambda source: f"blk_{source.randint(1, 10**12)}",
+    lambda source: f"/srv/{source.choice(WORDS)}/{source.choice(WORDS)}/{source.randint(0, 999)}.log",
+    lambda source: f"user={source.choice(WORDS)}",
+)
+KIND_WEIGHTS: Final = (6, 3, 2, 1, 2, 1, 1)
+"""Numbers, durations, addresses, identifiers, names with numbers, paths and names."""
 
 
 def service(count: int, length: int) -> list[bytes]:
     """Lines of about so many characters, of ``SHAPES`` shapes: the first comes a hundred times as often as the last."""
     source = random.Random(SEED + length)
-    shapes = []
+    shapes: list[list[str | Callable[[random.Random], str]]] = []
     for _ in range(SHAPES):
-        parts: list[str | None] = []
-        size = 0.0
+        shape: list[str | Callable[[random.Random], str]] = []
+        size = 0
         while size < length - 6:
-            value = source.random() < 0.3
-            parts.append(None if value else source.choice(WORDS))
-            size += 12.0 if value else 1.0 + len(parts[-1] or "")
-        shapes.append(parts)
+            kind = source.choices(KINDS, KIND_WEIGHTS)[0] if source.random() < VALUE_SHARE else None
+            shape.append(source.choice(WORDS) if kind is None else kind)
+            size += len(_text(shape[-1], source)) + 1
+        shapes.append(shape)
     weights = [1.0 / (1 + 2 * rank) for rank in range(SHAPES)]
     return [
-        " ".join(_value(source) if part is None else part for part in shape).encode()
-        for shape in source.choices(shapes, weights, k=count)
+        " ".join(_text(part, source) for part in shape).encode() for shape in source.choices(shapes, weights, k=count)
     ]
+
+
+def _text(part: str | Callable[[random.Random], str], source: random.Random) -> str:
+    return part if isinstance(part, str) else part(source)
 
 
 def gibberish(count: int, length: int) -> list[bytes]:

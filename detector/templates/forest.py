@@ -33,6 +33,7 @@ USUAL_EPOCHS: Final = 64
 OTHER: Final = 0
 """Number of the template of all lines that have none."""
 
+ROUNDING: Final = 1e-9
 CHECKS_EACH: Final = 8
 """So many first lines of a template are compared with its kept digits, then each whose count is a power of two."""
 NEVER: Final = 2**62
@@ -157,8 +158,9 @@ class Forest:
         """Number of the leaf's best template that covers the line, with ``training`` if need be from now on."""
         length = len(line)
         best, best_share = OTHER, -1.0
-        for number in leaf.candidates(line):
-            share = _similarity(self.comparable[number], line)
+        allowed = int((1.0 - SIMILARITY) * length + ROUNDING) if training else 0
+        for number, same, wild, partly in leaf.similar(line, allowed):
+            share = _similarity(self.comparable[number], line) if partly else _share(same, wild, length)
             if share > best_share or (share == best_share and number < best):
                 best, best_share = number, share
         if best_share >= 1.0 or best == OTHER or not training or best_share < SIMILARITY:
@@ -177,7 +179,7 @@ class Forest:
         """Make one template of those that differ from the line at ``place`` only, if they are enough."""
         siblings = sorted(
             number
-            for number in leaf.numbers
+            for number, *_ in leaf.similar(line, 1)
             if all(
                 at == place or tk.covers(pattern, token)
                 for at, (pattern, token) in enumerate(zip(self.comparable[number], line, strict=True))
@@ -336,8 +338,12 @@ def _similarity(pattern: list[bytes], line: list[bytes]) -> float:
             wild += 1
         else:
             differing += 1
-    length = len(line) or 1
-    return (same + 0.5 * wild) / length if differing else 1.0 + same / length
+    return _share(same, wild, same + wild + differing)
+
+
+def _share(same: int, wild: int, length: int) -> float:
+    """What :func:`_similarity` is, by numbers of tokens."""
+    return 1.0 + same / max(length, 1) if same + wild == length else (same + 0.5 * wild) / length
 
 
 def _may_grow(pattern: list[bytes], line: list[bytes], place: int, *, alone: bool) -> bool:

@@ -20,6 +20,7 @@ ZERO: Final = ord("0")
 COMMA: Final = ord(",")
 COLON: Final = ord(":")
 SLASH: Final = ord("/")
+BACKSLASH: Final = ord("\\")
 UNKNOWN: Final = ord("?")
 """Written for control bytes, so that none is taken for one of the marks above."""
 ESCAPE: Final = 0x1B
@@ -58,6 +59,9 @@ CLASS: Final = _classes()
 IS_HEX: Final = _members(b"0123456789abcdefABCDEF")
 IS_SEPARATOR: Final = _members(b"._-")
 """Between the parts of a word."""
+IS_PATH: Final = (CLASS >= JOINER) | _members(b"+@%~$#*")
+"""What names of files are made of."""
+ENDS_URL: Final = _members(b",;\"'<>])}")
 IS_SIGN: Final = _members(b"+-")
 JOINS_VALUES: Final = _members(b".:/@_-#+")
 """What may stand between two values that are one."""

@@ -38,6 +38,8 @@ from detector.templates.words import (
     HEX_GROUP_MAX,
     after_escape,
     after_hex_groups,
+    after_path,
+    after_url,
     ends_with,
     is_sign,
     put_kept,
@@ -75,6 +77,12 @@ class Rule(NamedTuple):
 
 
 RULES: Final = (
+    Rule(
+        "A scheme, and everything up to a blank, quote, comma or bracket, is a value.",
+        "by s3://a/b?c=d, e",
+        "by <*>, e",
+    ),
+    Rule("So are two directories or more, from a slash on that no name stands before.", "in=/var/log/x.log", "in=<*>"),
     Rule("What begins with a digit is a value, with its sign and its unit.", "took -1.5e3 or 15ms", "took <*> or <*>"),
     Rule("Values joined by a mark are one value.", "to 10.0.0.7:8080, 1/2", "to <*>, <*>"),
     Rule("A comma between two digits is part of the number.", "at 17:41:44,747", "at <*>"),
@@ -188,6 +196,13 @@ def _line(text: Bytes, start: int, stop: int, tokens: int, literal: bool, out: B
                     place = behind_groups
                     status_at = -1
                     continue
+            if byte == COLON and place < stop:
+                behind_url = after_url(text, place, stop)
+                if behind_url > place:
+                    at = put_wild(out, begin, word_at)
+                    place = behind_url
+                    status_at = -1
+                    continue
             if digits == 0:
                 status_at = -1
                 last = text[place - 1] | LOWER
@@ -226,6 +241,15 @@ def _line(text: Bytes, start: int, stop: int, tokens: int, literal: bool, out: B
                 out[at] = SPACE
                 at += 1
             place += 1
+        elif byte == SLASH:
+            behind_path = after_path(text, start, place, stop)
+            if behind_path > place:
+                at = put_wild(out, begin, at)
+                status_at = -1
+            else:
+                out[at] = byte
+                at += 1
+            place = max(behind_path, place + 1)
         elif kind == CONTROL:
             next_place = after_escape(text, place, stop)
             if next_place == place:

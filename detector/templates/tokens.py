@@ -8,6 +8,8 @@ for kept digits that were seen to vary. :func:`comparable` gives the token with 
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import eq
 from typing import Final
 
 from detector.templates.letters import STATUS_BASE, VARIED, WILD
@@ -20,7 +22,11 @@ WORD_MAX: Final = 64
 _KEPT: Final = re.compile(rb"\d+|\x02")
 _RUNS: Final = re.compile(rb"\d+")
 _STATUS: Final = re.compile(rb"[\x10-\x19]")
-_SPECIAL: Final = re.compile(rb"[\x01\x02\x10-\x19]")
+_FOR_PEOPLE: Final = (
+    (W, SHOWN),
+    (V, SHOWN),
+    *((bytes((STATUS_BASE + first,)), b"%dxx" % first) for first in range(2, 6)),
+)
 _MANY_SHOWN: Final = re.compile(rb"<\*>(?:<\*>)+")
 _HEAD: Final = re.compile(rb"[^=\x01]*[A-Za-z_\])]=|[\w.\-]+[:(\[](?=[^\s])")
 _LETTERS: Final = re.compile(rb"[A-Za-z\x80-\xff]+")
@@ -52,12 +58,10 @@ def varied(token: bytes) -> bytes:
 
 def shown(tokens: Iterable[bytes]) -> bytes:
     """The template's text: ``<*>`` for values, ``4xx`` for a class of status."""
-    return _MANY_SHOWN.sub(SHOWN, _SPECIAL.sub(_for_people, b" ".join(tokens)))
-
-
-def _for_people(found: re.Match[bytes]) -> bytes:
-    byte = found[0][0]
-    return SHOWN if byte in {WILD, VARIED} else b"%dxx" % (byte - STATUS_BASE)
+    text = b" ".join(tokens)
+    for mark, written in _FOR_PEOPLE:
+        text = text.replace(mark, written)
+    return _MANY_SHOWN.sub(SHOWN, text)
 
 
 def stable_id(tokens: Iterable[bytes]) -> int:
@@ -80,6 +84,8 @@ def collapsed(tokens: Sequence[bytes]) -> list[bytes]:
 
     A quantity that is said again in parentheses, ``2048 bytes (2 KB)``, is left out, and ``<1 sec`` is a value.
     """
+    if not any(map(eq, tokens, islice(tokens, 1, None))) and _QUANTITIES.isdisjoint(tokens):
+        return list(tokens)
     kept: list[bytes] = []
     skipped = False
     for place, token in enumerate(tokens):

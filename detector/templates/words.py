@@ -7,16 +7,22 @@ from typing import Final
 
 from detector.compiled import compiled
 from detector.templates.letters import (
+    BACKSLASH,
+    BLANK,
     BRACKET,
     CLASS,
     COLON,
     DIGIT,
+    ENDS_URL,
     ESCAPE,
     IS_HEX,
+    IS_PATH,
     IS_SEPARATOR,
     IS_SIGN,
+    JOINER,
     JOINS_VALUES,
     LOWER,
+    SLASH,
     WILD,
     ZERO,
     Bytes,
@@ -29,6 +35,7 @@ SHORT_WORD: Final = 2
 """A letter and a digit (``L2``) are no value, though half of it is digits."""
 HEX_WORD_MIN: Final = 6
 HEX_GROUP_MAX: Final = 4
+PATH_NAMES_MIN: Final = 2
 HEX_COLONS: Final = (3, 7)
 FINAL_BYTES: Final = (0x40, 0x7E)
 """The last byte of a terminal's control sequence lies between these. Source: ECMA-48, 5.4."""
@@ -89,6 +96,33 @@ def after_hex_groups(text: Bytes, at: int, stop: int) -> int:
     if colons < HEX_COLONS[0] or digits == 0 or (place < stop and CLASS[text[place]] >= DIGIT):
         return at
     return place
+
+
+@compiled
+def after_path(text: Bytes, start: int, at: int, stop: int) -> int:
+    """Where the path that begins with the slash at ``at`` has ended; ``at`` where there is none, or one name only."""
+    if at > start and (CLASS[text[at - 1]] >= JOINER or text[at - 1] == SLASH or text[at - 1] == BACKSLASH):
+        return at
+    place, names = at, 0
+    while place + 1 < stop and text[place] == SLASH and IS_PATH[text[place + 1]]:
+        place += 1
+        while place < stop and IS_PATH[text[place]]:
+            place += 1
+        names += 1
+    if names < PATH_NAMES_MIN:
+        return at
+    return place + 1 if place < stop and text[place] == SLASH else place
+
+
+@compiled
+def after_url(text: Bytes, at: int, stop: int) -> int:
+    """Where the URL whose scheme has ended before ``at`` has ended; ``at`` if no ``://`` and name follow."""
+    if at + 3 >= stop or text[at] != COLON or text[at + 1] != SLASH or text[at + 2] != SLASH:
+        return at
+    place = at + 3
+    while place < stop and CLASS[text[place]] != BLANK and not ENDS_URL[text[place]]:
+        place += 1
+    return place if place > at + 3 else at
 
 
 @compiled
