@@ -14,7 +14,7 @@ its length there are; ``stamps`` tells caches when that has changed.
 Source of trees of fixed depth: He et al. (2017), "Drain: An Online Log Parsing Approach with Fixed Depth Tree", ICWS.
 """
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -37,6 +37,9 @@ ROUNDING: Final = 1e-9
 CHECKS_EACH: Final = 8
 """So many first lines of a template are compared with its kept digits, then each whose count is a power of two."""
 NEVER: Final = 2**62
+CAPACITY_START: Final = 32
+NO_TOKENS: Final[list[bytes]] = []
+"""Of all numbers that are free, or merged."""
 
 RECORD: Final = np.dtype(
     [("count", np.int64), ("check", np.int64), ("first", np.int32), ("last", np.int32), ("stands_for", np.int32)],
@@ -62,27 +65,51 @@ class Forest:
 
     def __init__(self, limits: MinerLimits) -> None:
         self.limits: Final = limits
-        size = limits.templates + 1
-        self.records: NDArray[np.void] = np.zeros(size, RECORD)
-        self.records["check"] = NEVER
-        self.shown: list[list[bytes]] = [[] for _ in range(size)]
+        self.records: NDArray[np.void] = np.zeros(0, RECORD)
+        self.shown: list[list[bytes]] = []
         """Tokens with their kept digits."""
-        self.comparable: list[list[bytes]] = [[] for _ in range(size)]
-        self.ids: list[int] = [0] * size
+        self.comparable: list[list[bytes]] = []
+        self.ids: list[int] = []
         self.numbers_by_id: dict[int, int] = {}
-        self.stamps: IntArray = np.zeros(size, np.int64)
+        self.stamps: IntArray = np.zeros(0, np.int64)
         """By row of a leaf: another number whenever other templates might be found in it, or another leaf taken."""
         self.changes: list[Change] = []
         self.created_count = self.merged_count = self.evicted_count = 0
         self._leaves: dict[Key, Leaf] = {}
-        self._leaf_of: list[Leaf | None] = [None] * size
+        self._leaf_of: list[Leaf | None] = []
         self._words_of_length: dict[int, int] = {}
-        self._free = list(range(1, size))
-        self._free_rows = list(range(size))
+        self._next = 1
+        self._free: list[int] = []
+        self._free_rows: list[int] = []
         self._stamp = 0
+        self._reserve(min(CAPACITY_START, limits.templates) + 1)
 
     def __len__(self) -> int:
-        return len(self.shown) - 1 - len(self._free)
+        return self._next - 1 - len(self._free)
+
+    def _reserve(self, capacity: int) -> None:
+        """Make room for the numbers below ``capacity``."""
+        size = len(self.shown)
+        more = capacity - size
+        self.records = np.concatenate((self.records, np.zeros(more, RECORD)))
+        self.records["check"][size:] = NEVER
+        self.stamps = np.concatenate((self.stamps, np.zeros(more, np.int64)))
+        self.shown += [NO_TOKENS] * more
+        self.comparable += [NO_TOKENS] * more
+        self.ids += [0] * more
+        self._leaf_of += [None] * more
+        self._free_rows += range(size, capacity)
+        heapify(self._free_rows)
+
+    def _take_number(self) -> int:
+        """The smallest number that is free."""
+        if self._free:
+            return heappop(self._free)
+        number = self._next
+        self._next += 1
+        if number == len(self.shown):
+            self._reserve(min(2 * number, self.limits.templates + 1))
+        return number
 
     def live(self) -> IntArray:
         """Numbers in use, ascending, aliases included."""
@@ -207,7 +234,7 @@ class Forest:
         assert leaf is not None
         leaf.drop(number)
         self._leaf_of[number] = None
-        self.shown[number], self.comparable[number] = [], []
+        self.shown[number] = self.comparable[number] = NO_TOKENS
         records["check"][number] = NEVER
         self.merged_count += 1
         self.changes.append(Change(row, "merged", number, base))
@@ -227,9 +254,9 @@ class Forest:
         leaf = self._leaves.get(key)
         if leaf is not None and len(leaf.numbers) >= self.limits.leaf_templates:
             self._evict(np.array(leaf.numbers), row, epoch)
-        if not self._free:
+        if not self._free and self._next > self.limits.templates:
             self._evict(self.live(), row, epoch)
-        number = heappop(self._free)
+        number = self._take_number()
         self.shown[number] = list(map(tk.varied, line))
         self.comparable[number] = line
         self.ids[number] = tk.stable_id(line)
@@ -266,6 +293,8 @@ class Forest:
 
         After the last one, :meth:`count_free` must be called.
         """
+        if number >= len(self.shown):
+            self._reserve(min(max(2 * len(self.shown), number + 1), self.limits.templates + 1))
         self.shown[number] = shown
         self.comparable[number] = list(map(tk.comparable, shown))
         self.ids[number] = tk.stable_id(self.comparable[number]) if stable_id is None else stable_id
@@ -277,7 +306,9 @@ class Forest:
 
     def count_free(self) -> None:
         """Find out which numbers are free."""
-        self._free = (np.flatnonzero(self.records["stands_for"][1:] == 0) + 1).tolist()
+        live = self.live().tolist()
+        self._next = max(live, default=0) + 1
+        self._free = sorted(set(range(1, self._next)).difference(live))
 
     def _count_leaf(self, key: Key, step: int) -> None:
         """Lines of this length may go elsewhere from now on."""
@@ -322,7 +353,7 @@ class Forest:
                 self._count_leaf(leaf.key, -1)
         if self.numbers_by_id.get(self.ids[number]) == number:
             del self.numbers_by_id[self.ids[number]]
-        self.shown[number], self.comparable[number] = [], []
+        self.shown[number] = self.comparable[number] = NO_TOKENS
         self.records[number] = (0, NEVER, 0, 0, 0)
         heappush(self._free, number)
         self.changes.append(Change(row, "evicted", number, number))

@@ -64,8 +64,8 @@ _STATUS_LAST: Final = ord("s")
 _CODE_LAST: Final = ord("e")
 _HTTP: Final = np.frombuffer(b"http/", np.uint8)
 _HASH_START: Final = np.uint64(0xCBF29CE484222325)
-_HASH_PRIME: Final = np.uint64(0x9E3779B97F4A7C15)
-_HASH_SHIFT: Final = np.uint64(29)
+_SHIFTS: Final = (np.uint64(13), np.uint64(7), np.uint64(17))
+"""Source: Marsaglia (2003), "Xorshift RNGs", Journal of Statistical Software 8(14)."""
 
 
 class Rule(NamedTuple):
@@ -295,7 +295,9 @@ def _normalise(
             at += 1
         digest = _HASH_START
         for place in range(begin // WORD_BYTES, at // WORD_BYTES):
-            digest = (digest ^ words[place]) * _HASH_PRIME
-            digest ^= digest >> _HASH_SHIFT
+            digest ^= words[place]
+            digest ^= digest << _SHIFTS[0]
+            digest ^= digest >> _SHIFTS[1]
+            digest ^= digest << _SHIFTS[2]
         hashes[row] = digest
         start = ends[row]

@@ -14,7 +14,9 @@ from detector.compiled import compiled
 from detector.templates.letters import Words
 from detector.templates.normal import WORD_BYTES, Normal
 
-ENTRIES_START: Final = 512
+ENTRIES_START: Final = 64
+"""A power of two."""
+WORDS_START: Final = 512
 LOAD_INVERSE: Final = 2
 """Places per entry: half of the table stays free, so that a search is short."""
 
@@ -46,8 +48,8 @@ class ShapeTable:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries: NDArray[np.void] = np.zeros(LOAD_INVERSE * _power_of_two(ENTRIES_START), ENTRY)
-        self._arena: Words = np.empty(1024, np.uint64)
+        self._entries: NDArray[np.void] = np.zeros(LOAD_INVERSE * ENTRIES_START, ENTRY)
+        self._arena: Words = np.empty(WORDS_START, np.uint64)
         self._count = 0
         self._used = 0
 
@@ -106,10 +108,6 @@ class ShapeTable:
         if new:
             self._count += 1
             self._used += words
-
-
-def _power_of_two(size: int) -> int:
-    return 1 << max(0, size - 1).bit_length()
 
 
 @compiled

@@ -1,6 +1,9 @@
 """The template miner: what becomes one template, what stays apart, and what every bound does."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections import Counter
 from itertools import product
 
@@ -215,3 +218,23 @@ class TestRandomText:
             assert len(miner) <= 50
             assert miner.cached_forms <= 100
             assert miner.counts.evicted <= 0.25 * miner.counts.lines + 50
+
+
+def digest() -> str:
+    """What a miner makes of some hundred lines, as text."""
+    miner = TemplateMiner(MinerLimits(templates=60, leaf_templates=20, window_lines=256))
+    lines = [*service_lines(400, seed=1), *random_lines(300, seed=2), *service_lines(400, seed=3)]
+    numbers = miner.mine(lines).tolist()
+    return repr((numbers, miner.counts, [miner.template(number) for number in miner.numbers().tolist()]))
+
+
+def test_plain_python_mines_the_same() -> None:
+    code = "from tests.unit.test_templates import digest; print(digest())"
+    plain = subprocess.run(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-W", "error", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert plain.stdout.strip() == digest()

@@ -108,7 +108,7 @@ def digest() -> str:
 def test_plain_python_gives_the_same_forms() -> None:
     code = "from tests.unit.test_templates_normal import digest; print(digest())"
     plain = subprocess.run(  # noqa: S603 - our own interpreter and code
-        [sys.executable, "-c", code],
+        [sys.executable, "-W", "error", "-c", code],
         check=True,
         capture_output=True,
         text=True,
