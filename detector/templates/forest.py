@@ -71,6 +71,8 @@ class Forest:
         self.comparable: list[list[bytes]] = []
         self.ids: list[int] = []
         self.numbers_by_id: dict[int, int] = {}
+        self.renamed: set[int] = set()
+        """Numbers whose id does not follow from their tokens: the templates have grown, or were merged."""
         self.stamps: IntArray = np.zeros(0, np.int64)
         """By row of a leaf: another number whenever other templates might be found in it, or another leaf taken."""
         self.changes: list[Change] = []
@@ -187,7 +189,7 @@ class Forest:
         best, best_share = OTHER, -1.0
         allowed = int((1.0 - SIMILARITY) * length + ROUNDING) if training else 0
         for number, same, wild, partly in leaf.similar(line, allowed):
-            share = _similarity(self.comparable[number], line) if partly else _share(same, wild, length)
+            share = _share(same, wild + _covered(self.comparable[number], line, partly), length)
             if share > best_share or (share == best_share and number < best):
                 best, best_share = number, share
         if best_share >= 1.0 or best == OTHER or not training or best_share < SIMILARITY:
@@ -236,6 +238,7 @@ class Forest:
         self._leaf_of[number] = None
         self.shown[number] = self.comparable[number] = NO_TOKENS
         records["check"][number] = NEVER
+        self.renamed.add(number)
         self.merged_count += 1
         self.changes.append(Change(row, "merged", number, base))
 
@@ -245,6 +248,7 @@ class Forest:
         for place in places:
             comparable[place] = tk.joined(comparable[place], line[place])
             shown[place] = tk.varied(comparable[place])
+        self.renamed.add(number)
         self.plan_check(number)
         leaf = self._leaf_of[number]
         assert leaf is not None
@@ -298,6 +302,8 @@ class Forest:
         self.shown[number] = shown
         self.comparable[number] = list(map(tk.comparable, shown))
         self.ids[number] = tk.stable_id(self.comparable[number]) if stable_id is None else stable_id
+        if stable_id is not None:
+            self.renamed.add(number)
         self.numbers_by_id[self.ids[number]] = number
         self.records[number] = (count, NEVER, *epochs, stands_for)
         if stands_for == number:
@@ -353,27 +359,20 @@ class Forest:
                 self._count_leaf(leaf.key, -1)
         if self.numbers_by_id.get(self.ids[number]) == number:
             del self.numbers_by_id[self.ids[number]]
+        self.renamed.discard(number)
         self.shown[number] = self.comparable[number] = NO_TOKENS
         self.records[number] = (0, NEVER, 0, 0, 0)
         heappush(self._free, number)
         self.changes.append(Change(row, "evicted", number, number))
 
 
-def _similarity(pattern: list[bytes], line: list[bytes]) -> float:
-    """1 and more if the pattern covers the line, the more the more tokens are the same; else the share that is."""
-    same = wild = differing = 0
-    for token, other in zip(pattern, line, strict=True):
-        if token == other:
-            same += 1
-        elif tk.covers(token, other):
-            wild += 1
-        else:
-            differing += 1
-    return _share(same, wild, same + wild + differing)
+def _covered(pattern: list[bytes], line: list[bytes], places: list[int]) -> int:
+    """How many tokens at these places differ, but are covered."""
+    return sum(pattern[at] != line[at] and tk.covers(pattern[at], line[at]) for at in places)
 
 
 def _share(same: int, wild: int, length: int) -> float:
-    """What :func:`_similarity` is, by numbers of tokens."""
+    """1 and more if all tokens are covered, the more the more are the same; else the share that is, values for half."""
     return 1.0 + same / max(length, 1) if same + wild == length else (same + 0.5 * wild) / length
 
 

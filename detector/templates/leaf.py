@@ -13,6 +13,7 @@ from detector.templates.letters import Bytes
 SIMILARITY: Final = 0.8
 """Share of its tokens that a line must have in common with a template for it to grow."""
 CAPACITY_START: Final = 4
+NO_PLACES: Final[list[int]] = []
 
 Key = tuple[int, bytes]
 """Length, and first word, or ``WILD`` in the leaf that lines with other first words share."""
@@ -35,6 +36,8 @@ class Leaf:
     numbers: list[int] = field(default_factory=list)
     hashes: IntArray = field(default_factory=lambda: np.empty((0, 0), np.int64))
     kinds: Bytes = field(default_factory=lambda: np.empty((0, 0), np.uint8))
+    partly: list[list[int]] = field(default_factory=list)
+    """Places of each template's tokens with a value between two ends."""
 
     def put(self, place: int, tokens: list[bytes]) -> None:
         """Note what the template at ``place`` looks like."""
@@ -46,17 +49,21 @@ class Leaf:
             self.hashes, self.kinds = hashes, kinds
         self.hashes[place] = list(map(hash, tokens))
         self.kinds[place] = [_WILD if token == tk.W else _PARTLY if tk.W in token else _LITERAL for token in tokens]
+        self.partly[place : place + 1] = [np.flatnonzero(self.kinds[place] == _PARTLY).tolist()]
 
-    def similar(self, line: list[bytes], differing_max: int) -> list[tuple[int, int, int, int]]:
+    def similar(self, line: list[bytes], differing_max: int) -> list[tuple[int, int, int, list[int]]]:
         """Templates of which at most so many tokens certainly differ from the line's.
 
-        Of each its number, how many tokens are the same, how many are values in the template only, and how many have a
-        value between two ends that were not compared.
+        Of each its number, how many tokens are the same, how many are nothing but a value in the template only, and the
+        places of those that have a value between two ends, which were not compared.
         """
-        hashes = np.array(list(map(hash, line)), np.int64)
+        hashes = np.fromiter(map(hash, line), np.int64, len(line))
         found = np.empty((len(self.numbers), 4), np.int64)
         count = _similar(self.hashes, self.kinds, len(self.numbers), hashes, differing_max, found)
-        return [(self.numbers[place], same, wild, partly) for place, same, wild, partly in found[:count].tolist()]
+        return [
+            (self.numbers[place], same, wild, self.partly[place] if partly else NO_PLACES)
+            for place, same, wild, partly in found[:count].tolist()
+        ]
 
     def drop(self, number: int) -> None:
         """Forget a template; the last one takes its place."""
@@ -64,7 +71,9 @@ class Leaf:
         last = self.numbers.pop()
         if place < len(self.numbers):
             self.numbers[place] = last
+            self.partly[place] = self.partly[-1]
             self.hashes[place], self.kinds[place] = self.hashes[len(self.numbers)], self.kinds[len(self.numbers)]
+        self.partly.pop()
 
 
 @compiled

@@ -9,8 +9,8 @@ class MinerLimits:
 
     ``templates`` kept at most, aliases included, ``leaf_templates`` of them in one leaf; a full one gives up a tenth.
     ``line_bytes`` and ``tokens`` of a line are looked at. ``leaves_per_length`` first words tell templates of one
-    length apart; the others share a leaf. ``cache_entries`` normal forms, masked lines and tokens each, and
-    ``cache_bytes`` of normal forms, are remembered for speed. Training stops when templates evicted within a window of
+    length apart; the others share a leaf. ``cache_entries`` normal forms, masked lines and tokens, of ``cache_bytes``
+    bytes, are remembered for speed, of each so many. Training stops when templates evicted within a window of
     ``window_lines`` lines are more than ``evictions_share`` of them.
     """
 
@@ -20,7 +20,7 @@ class MinerLimits:
     line_bytes: int = 4_096
     tokens: int = 128
     cache_entries: int = 16_384
-    cache_bytes: int = 4 * 2**20
+    cache_bytes: int = 2 * 2**20
     window_lines: int = 4_096
     evictions_share: float = 0.25
 

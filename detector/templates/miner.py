@@ -12,7 +12,8 @@ from detector.templates.breaker import Breaker
 from detector.templates.forest import OTHER, Change, Forest
 from detector.templates.limits import MinerLimits
 from detector.templates.masks import masked
-from detector.templates.normal import CUT, KEPT, Normal, normal_forms
+from detector.templates.memo import Memo
+from detector.templates.normal import CUT, KEPT, LOOSE, Normal, normal_forms
 from detector.templates.shapes import ShapeTable
 from detector.templates.stored import KeptMiner, grow_from, kept
 
@@ -22,6 +23,9 @@ PART_BYTES: Final = 2**20
 PART_LINES: Final = 4_096
 """Lines whose normal forms are made at once, and their bytes: some megabytes of columns."""
 OTHER_TEXT: Final = "<other>"
+
+Known = tuple[int, int, int]
+"""Number of a template, the row of its leaf's stamp, and that stamp: what is known while the stamp is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,8 @@ class TemplateMiner:
         self._breaker = Breaker(self._limits.window_lines, self._limits.evictions_share)
         self._line_count = self._other_count = self._cut_count = 0
         self._shapes = ShapeTable(self._limits.cache_entries, self._limits.cache_bytes)
-        self._masked: dict[bytes, bytes] = {}
-        self._known: dict[bytes, tuple[int, int, int]] = {}
+        self._masked: Memo[bytes] = Memo(self._limits.cache_entries, self._limits.cache_bytes)
+        self._known: Memo[Known] = Memo(self._limits.cache_entries, self._limits.cache_bytes)
 
     def __len__(self) -> int:
         return len(self._forest)
@@ -186,9 +190,10 @@ class TemplateMiner:
     def _mine_one(self, forms: Normal, row: int, line: bytes, batch_row: int, line_number: int) -> int:
         """Levels 2 and 3 for a line whose normal form is not known, or whose kept digits are to be compared."""
         forest, epoch = self._forest, line_number // EPOCH_LINES
-        tokens = self._tokens(forms.form(row))
+        tokens = self._tokens(forms.form(row), int(forms.flags[row]))
         text = b" ".join(tokens)
-        known = self._known.get(text)
+        known = self._known.found.get(text)
+        again = known is not None
         if known is None or forest.stamps[known[1]] != known[2]:
             known = None
             number, lasts = self._match(tokens, batch_row, line_number)
@@ -206,7 +211,7 @@ class TemplateMiner:
             if forms.flags[row] & KEPT:
                 self._compare_digits(number, line)
             forest.plan_check(number)
-        if known is not None:
+        if known is not None and again:  # what comes once only would fill the table for nothing
             self._shapes.remember(forms, row, *known)
         return number
 
@@ -220,30 +225,31 @@ class TemplateMiner:
             breaker.evicted(line_number, forest.evicted_count - evicted)
         return found
 
-    def _remember(self, text: bytes, number: int) -> tuple[int, int, int]:
+    def _remember(self, text: bytes, number: int) -> Known:
         """Level 2 from now on knows this masked line, until its leaf changes."""
         leaf = self._forest.leaf_row(number)
-        if len(self._known) >= self._limits.cache_entries:
-            self._known.clear()
-        known = self._known[text] = (number, leaf, int(self._forest.stamps[leaf]))
+        known = (number, leaf, int(self._forest.stamps[leaf]))
+        self._known.put(text, known)
         return known
 
-    def _tokens(self, form: bytes) -> list[bytes]:
-        """Masked tokens of a normal form; what a token is masked to is remembered."""
+    def _tokens(self, form: bytes, flags: int) -> list[bytes]:
+        """Masked tokens of a normal form with these flags; what a token is masked to is remembered."""
         if not form:
             return []
         found = form.split(b" ")
-        known = self._masked
-        if len(known) >= self._limits.cache_entries:
-            known.clear()
+        known = self._masked.found
         try:
             tokens = [known[token] for token in found]
         except KeyError:
-            for token in found:
-                if token not in known:
-                    known[token] = masked(token)
-            tokens = [known[token] for token in found]
-        return tk.collapsed(tokens)
+            tokens = [self._masked_token(token) for token in found]
+        return tokens if tokens == found and not flags & LOOSE else tk.collapsed(tokens)
+
+    def _masked_token(self, token: bytes) -> bytes:
+        known = self._masked.found.get(token)
+        if known is None:
+            known = masked(token)
+            self._masked.put(token, known)
+        return known
 
     def _compare_digits(self, number: int, line: bytes) -> None:
         """Look at the kept digits of a line as they are."""

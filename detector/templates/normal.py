@@ -52,8 +52,12 @@ CUT: Final = 1
 """Flag of a line of which only the beginning was looked at."""
 KEPT: Final = 2
 """Flag of a line with kept digits."""
+LOOSE: Final = 4
+"""Flag of a line that may have less to say than tokens: see :func:`detector.templates.tokens.collapsed`."""
 WORD_BYTES: Final = 8
 
+_QUANTITY: Final = (ord("<"), ord("("))
+"""What may stand before a quantity that is said in other words."""
 _STATUS_DIGITS: Final = 3
 _STATUS_CLASSES: Final = (ord("2"), ord("5"))
 _STATUS_GAP_MAX: Final = 4
@@ -87,7 +91,7 @@ RULES: Final = (
     Rule("Values joined by a mark are one value.", "to 10.0.0.7:8080, 1/2", "to <*>, <*>"),
     Rule("A comma between two digits is part of the number.", "at 17:41:44,747", "at <*>"),
     Rule(
-        "Hexadecimal groups with three colons or more between them are a value.", "fe80::1:2ab a4:5e:c0:f1", "<*> <*>"
+        "Hexadecimal groups with three colons or more between them are a value.", "fe80::1:2ab, a4:5e:c0:f1", "<*>, <*>"
     ),
     Rule("A number behind a dot, a hyphen or an underscore is a value.", "blk_-38865 core.7", "blk_<*> core.<*>"),
     Rule(
@@ -99,6 +103,7 @@ RULES: Final = (
     Rule("Other digits are kept.", "eth0 jk2_init", "eth0 jk0_init"),
     Rule("A status next to such a word keeps its class.", 'status=404 "code": 503', 'status=4xx "code": 5xx'),
     Rule("So does one behind an HTTP version.", 'HTTP/1.1" 200 512', 'HTTP/<*>" 2xx <*>'),
+    Rule("Values in a row are one.", "rows 1 2 3 of 0x1 7", "rows <*> of <*>"),
     Rule("Blanks are one space, at the ends none.", "  a \t b ", "a b"),
     Rule("Colours of terminals are left out.", "\x1b[31mred\x1b[0m", "red"),
     Rule("Other control bytes are unknown.", "a\x07b", "a?b"),
@@ -109,7 +114,7 @@ class Normal(NamedTuple):
     """Normal forms of n lines, each from a multiple of eight bytes on and followed by zeros up to the next.
 
     ``text`` uint8[], ``words`` the same as uint64[]; ``starts`` and ``sizes`` int64[n], in bytes; ``hashes`` uint64[n];
-    ``flags`` uint8[n], ``CUT`` and ``KEPT``.
+    ``flags`` uint8[n], ``CUT``, ``KEPT`` and ``LOOSE``.
     """
 
     text: Bytes
@@ -146,6 +151,27 @@ def _has_more(text: Bytes, at: int, stop: int) -> bool:
     while at < stop and CLASS[text[at]] == BLANK:
         at += 1
     return at < stop
+
+
+@compiled
+def _after_value(out: Bytes, begin: int, at: int) -> tuple[int, int]:
+    """The end of ``out[begin:at]``, whose last token ends with a value, and ``LOOSE`` or 0.
+
+    Without that token, if it is nothing but a value, as is the one before.
+    """
+    start = at - 1
+    while start > begin and out[start - 1] != SPACE:
+        start -= 1
+    size = at - start
+    if size == len(_QUANTITY) and (out[start] == _QUANTITY[0] or out[start] == _QUANTITY[1]):
+        return at, LOOSE
+    before = start - 1 - size
+    if before < begin or (before > begin and out[before - 1] != SPACE):
+        return at, 0
+    for place in range(size):
+        if out[before + place] != out[start + place]:
+            return at, 0
+    return (start - 1, 0) if size == 1 else (at, LOOSE)
 
 
 @compiled
@@ -234,6 +260,9 @@ def _line(text: Bytes, start: int, stop: int, tokens: int, literal: bool, out: B
             status_at = at if http else -1
         elif kind == BLANK:
             if at > begin and out[at - 1] != SPACE:
+                if out[at - 1] == WILD or out[at - 1] == COMMA:
+                    at, found = _after_value(out, begin, at)
+                    flags |= found
                 spaces += 1
                 if spaces == tokens:
                     flags |= CUT if _has_more(text, place, stop) else 0
@@ -265,6 +294,9 @@ def _line(text: Bytes, start: int, stop: int, tokens: int, literal: bool, out: B
             place += 1
     if at > begin and out[at - 1] == SPACE:
         at -= 1
+    elif at > begin and (out[at - 1] == WILD or out[at - 1] == COMMA):
+        at, found = _after_value(out, begin, at)
+        flags |= found
     return at, flags
 
 

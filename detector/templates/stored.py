@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from detector.columns import Columns, taken
 from detector.errors import SnapshotRefusedError
-from detector.templates import tokens as tk
 from detector.templates.breaker import STATE_FIELDS
 from detector.templates.forest import Forest
 
@@ -45,13 +44,9 @@ class KeptMiner(NamedTuple):
 def kept(forest: Forest, fields: tuple[int, ...]) -> KeptMiner:
     """Copy a forest; ``fields`` are all of ``FIELDS`` but the first."""
     numbers = forest.live()
-    texts: list[bytes] = []
-    ids, renamed = [], []
-    for row, number in enumerate(numbers.tolist()):
-        texts.append(b" ".join(forest.shown[number]))
-        if tk.stable_id(forest.comparable[number]) != forest.ids[number]:
-            renamed.append(row)
-            ids.append(forest.ids[number])
+    texts = [b" ".join(forest.shown[number]) for number in numbers.tolist()]
+    renamed = [row for row, number in enumerate(numbers.tolist()) if number in forest.renamed]
+    ids = [forest.ids[numbers[row]] for row in renamed]
     records = forest.records[numbers]
     templates = {
         "numbers": numbers,

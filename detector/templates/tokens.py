@@ -8,8 +8,6 @@ for kept digits that were seen to vary. :func:`comparable` gives the token with 
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from itertools import islice
-from operator import eq
 from typing import Final
 
 from detector.templates.letters import STATUS_BASE, VARIED, WILD
@@ -84,8 +82,6 @@ def collapsed(tokens: Sequence[bytes]) -> list[bytes]:
 
     A quantity that is said again in parentheses, ``2048 bytes (2 KB)``, is left out, and ``<1 sec`` is a value.
     """
-    if not any(map(eq, tokens, islice(tokens, 1, None))) and _QUANTITIES.isdisjoint(tokens):
-        return list(tokens)
     kept: list[bytes] = []
     skipped = False
     for place, token in enumerate(tokens):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from detector.templates.letters import STATUS_BASE, WILD
 from detector.templates.masks import DATE_WORD, JOINED, MASKS, Mask, masked
-from detector.templates.normal import CUT, KEPT, RULES, Rule, normal_forms
+from detector.templates.normal import CUT, KEPT, LOOSE, RULES, Rule, normal_forms
+from detector.templates.tokens import collapsed
 from tests.log_lines import random_lines, service_lines
 
 LINE_BYTES = 4_096
@@ -19,6 +20,9 @@ TOKENS = 128
 
 lines = st.lists(
     st.binary(max_size=40)
+    | st.lists(st.sampled_from(["1", "a_1", "a_1,", "(2", "<3", "KB)", "KB", "ms", "b"]), max_size=8).map(
+        lambda words: " ".join(words).encode()
+    )
     | st.text("ab0f9 -_.:/,=\t\x1b[mHTPcodesta12345\x01\x14é", max_size=60).map(str.encode)
     | st.sampled_from(service_lines(50, seed=3)),
     max_size=6,
@@ -91,6 +95,17 @@ class TestAnyBytes:
         for row, line in enumerate(batch):
             assert re.sub(rb"\d+", b"0", literal.form(row)) == form_of(line)
             assert bool(literal.flags[row] & KEPT) == (re.search(rb"\d", form_of(line)) is not None)
+
+    @given(lines)
+    def test_what_may_be_said_in_fewer_tokens_is_flagged(self, batch: list[bytes]) -> None:
+        forms = normal_forms(batch, LINE_BYTES, TOKENS)
+        for row in range(len(batch)):
+            tokens = forms.form(row).split()
+            assert forms.flags[row] & LOOSE or collapsed(tokens) == tokens
+
+    @pytest.mark.parametrize("line", [b"blk_1 blk_2", b"x blk_1, blk_2, y", b"5 bytes (5 B)", b"took <5 ms"])
+    def test_lists_and_quantities_are_flagged(self, line: bytes) -> None:
+        assert normal_forms([line], LINE_BYTES, TOKENS).flags[0] == LOOSE
 
     def test_long_lines_are_cut_and_flagged(self) -> None:
         forms = normal_forms([b"a " * 128, b"a " * 129, b"x" * 4096, b"x" * 4097, b""], LINE_BYTES, TOKENS)
