@@ -60,7 +60,7 @@ class TemplateMiner:
 
     The number of each line's template, and all that the miner knows, is a function of the service's lines in their
     order: of no batch, clock, or cache. Numbers are dense, below ``limits.templates + 1``; one that was evicted may be
-    given to another template, and `changes` says at which line.
+    given to another template, and :attr:`changes` says at which line.
     """
 
     def __init__(self, limits: MinerLimits | None = None) -> None:
@@ -166,12 +166,9 @@ class TemplateMiner:
         return miner
 
     def _part_stop(self, lines: Sequence[bytes], start: int) -> int:
-        size = 0
-        for stop in range(start, min(len(lines), start + PART_LINES)):
-            size += len(lines[stop])
-            if size > PART_BYTES:
-                return stop + 1
-        return min(len(lines), start + PART_LINES)
+        """Where the part that begins at ``start`` ends: behind ``PART_LINES`` lines, or the one that fills it."""
+        sizes = np.fromiter(map(len, lines[start : start + PART_LINES]), np.int64)
+        return start + min(int(np.searchsorted(np.cumsum(sizes), PART_BYTES)) + 1, len(sizes))
 
     def _mine_part(self, lines: Sequence[bytes], start: int, stop: int, numbers: IntArray) -> None:
         part, forest = lines[start:stop], self._forest

@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 
 from detector.templates import OTHER, Change, MinerLimits, TemplateMiner
-from detector.templates.miner import EPOCH_LINES
+from detector.templates.miner import EPOCH_LINES, PART_BYTES, PART_LINES
 from tests.log_lines import NAMES, random_lines, service_lines
 
 
@@ -238,3 +238,13 @@ def test_plain_python_mines_the_same() -> None:
         env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert plain.stdout.strip() == digest()
+
+
+def test_large_batches_are_taken_in_parts_that_do_not_show() -> None:
+    lines = [*service_lines(PART_LINES + 50, seed=11), b"z" * PART_BYTES, b"z" * PART_BYTES, b"last one"]
+    whole, single = TemplateMiner(), TemplateMiner()
+    numbers = whole.mine(lines).tolist()
+    created = [change.row for change in whole.changes if change.kind == "created"]
+    assert numbers == [number for line in lines for number in single.mine([line]).tolist()]
+    assert created[-2:] == [PART_LINES + 50, PART_LINES + 52]
+    assert whole.counts == single.counts
