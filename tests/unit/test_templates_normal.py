@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.templates.letters import STATUS_BASE, WILD
@@ -73,6 +73,7 @@ def test_what_is_near_a_rule_is_told_from_it(line: bytes, normal: str) -> None:
 
 
 class TestAnyBytes:
+    @settings(deadline=None)
     @given(lines)
     def test_a_form_depends_on_its_own_line_only(self, batch: list[bytes]) -> None:
         forms = normal_forms(batch, LINE_BYTES, TOKENS)
@@ -81,6 +82,7 @@ class TestAnyBytes:
         assert forms.hashes.tolist() == [each.hashes[0] for each in alone]
         assert forms.flags.tolist() == [each.flags[0] for each in alone]
 
+    @settings(deadline=None)
     @given(lines)
     def test_a_form_is_no_longer_than_its_line_and_holds_no_stray_marks(self, batch: list[bytes]) -> None:
         for line in batch:
@@ -89,6 +91,7 @@ class TestAnyBytes:
             assert set(form) & set(range(32)) <= {WILD, *range(STATUS_BASE + 2, STATUS_BASE + 6)}
             assert form == b" ".join(form.split())
 
+    @settings(deadline=None)
     @given(lines)
     def test_literal_digits_are_the_only_difference(self, batch: list[bytes]) -> None:
         literal = normal_forms(batch, LINE_BYTES, TOKENS, literal=True)
@@ -96,6 +99,7 @@ class TestAnyBytes:
             assert re.sub(rb"\d+", b"0", literal.form(row)) == form_of(line)
             assert bool(literal.flags[row] & KEPT) == (re.search(rb"\d", form_of(line)) is not None)
 
+    @settings(deadline=None)
     @given(lines)
     def test_what_may_be_said_in_fewer_tokens_is_flagged(self, batch: list[bytes]) -> None:
         forms = normal_forms(batch, LINE_BYTES, TOKENS)
