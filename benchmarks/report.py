@@ -39,6 +39,8 @@ one table come from one run.
 Too long for `make bench`, to be run alone:
 
 - `delivery`: exactly once with snapshots beside at least once without, in turns on one topic of real Kafka.
+- `loghub --data DIR`: templates found in labelled log sets (`*_structured.csv` of Loghub), beside drain3.
+- `logs`: lines per second of mining templates, cold and warm, short, long and random lines, beside drain3.
 - `restore`: how long copying a large state stops scoring, and how soon a million series are back, without a broker.
 - `bootstrap`: how fast history is learnt, from the topic and from a file, and what live partitions notice of it.
 - `large_state`: half a million series in one partition through real brokers; ends with 3 when a snapshot fails.

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 PACKAGE: Final = Path(__file__).parent.parent / "detector"
-ROOMS: Final = ("decoders", "series", "learners", "episodes", "encoders", "state")
+ROOMS: Final = ("decoders", "series", "templates", "learners", "episodes", "encoders", "state")
 FOUNDATION: Final = ("batches", "columns", "errors", "compiled")
 
 MAY_IMPORT: Final[dict[str, tuple[str, ...]]] = {
