@@ -22,6 +22,7 @@ Slot = NewType("Slot", int)
 
 RejectReason = Literal[
     "invalid_json",
+    "malformed",
     "missing_field",
     "wrong_type",
     "not_finite",
@@ -33,6 +34,7 @@ RejectReason = Literal[
 ]
 REJECT_REASONS: Final[tuple[RejectReason, ...]] = (
     "invalid_json",
+    "malformed",
     "missing_field",
     "wrong_type",
     "not_finite",
