@@ -307,6 +307,34 @@ class BatchCounts:
     drifts: int = 0
 
 
+@dataclass(slots=True)
+class LogCounts:
+    """What happened to the lines of one batch of a log topic, beside :class:`BatchCounts`.
+
+    There, samples are lines, scored are those that were counted in a window, late are those whose window had closed.
+    ``formats`` counts records by their format. ``lines_joined`` lines went on with another; ``lines_other`` have no
+    template, since training had stopped; ``lines_cut`` were longer than what is looked at. ``tripped`` names the
+    services whose circuit breaker opened. ``templates_held`` and ``breakers_open`` are how it stands after the batch.
+    ``active`` names the services that had lines in the windows that closed, None where none closed; ``keyed`` says
+    whether the last record has a key.
+    """
+
+    formats: dict[str, int] = field(default_factory=dict)
+    lines_joined: int = 0
+    lines_other: int = 0
+    lines_cut: int = 0
+    templates_created: int = 0
+    templates_merged: int = 0
+    templates_evicted: int = 0
+    windows_closed: int = 0
+    windows_skipped: int = 0
+    tripped: list[str] = field(default_factory=list)
+    templates_held: int = 0
+    breakers_open: int = 0
+    active: set[str] | None = None
+    keyed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
     """Per-sample results, aligned with the samples that were routed: for ``replay --scores`` and the scores topic.
@@ -333,3 +361,4 @@ class Output:
     counts: BatchCounts
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     scored: ScoredBatch | None = None
+    logs: LogCounts | None = None

@@ -93,7 +93,7 @@ def run(
 @app.command()
 def replay(
     paths: Annotated[
-        list[Path], typer.Argument(help="CSV or JSONL files (also .gz), or folders of them.", metavar="PATH…")
+        list[Path], typer.Argument(help="CSV, JSONL or log files (also .gz), or folders of them.", metavar="PATH…")
     ],
     events: Annotated[
         Path | None, typer.Option(help="Write every event, one JSON line each.", metavar="FILE.jsonl")
@@ -108,18 +108,20 @@ def replay(
         Path | None, typer.Option(help="Write a page with plots, to open in a browser.", metavar="FILE.html")
     ] = None,
     report_series: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many plots in it.")] = 50,
+    logs: Annotated[bool, typer.Option("--logs", help="JSONL files hold log records, not samples.")] = False,  # a flag
     config: ConfigFiles = None,
 ) -> None:
     """Send recorded files through the pipeline that the worker runs.
 
     CSV needs the columns timestamp (or time) and value, and may have series; each file is a partition of its own. JSONL
-    records are decoded as the settings say; all of them together are one partition.
+    records are decoded as the settings say; all of them together are one partition. Text files (.log, .txt) hold log
+    lines; each is a partition of its own, and a service of its own where its lines name none.
     """
     settings = _settings(config)
     from detector.commands.replay import ReplayFiles, replay_files
 
     files = ReplayFiles(events=events, scores=scores, rejects=rejects, report=report, report_series=report_series)
-    replay_files(settings, paths, files)
+    replay_files(settings, paths, files, logs=logs)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]

@@ -3,16 +3,13 @@
 Models of the settings stop here; what goes further are plain values.
 """
 
-import inspect
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import numpy as np
 import structlog
 
 from detector import __version__
@@ -28,21 +25,23 @@ from detector.io.kafka_snapshots import KafkaSnapshotStore
 from detector.io.kafka_source import KafkaSource
 from detector.io.kafka_transactions import KafkaTransactionalSink
 from detector.io.transaction_probe import TransactionProbe
-from detector.learners import LEARNERS, Learner, LearnerBank, RiverSpec, UtcOffsets
+from detector.learners import LearnerBank
+from detector.log_pipeline import LogPipeline
 from detector.pipeline import PartitionPipeline
 from detector.ports import TopicPartition
 from detector.series import SeriesTable
 from detector.settings import (
-    CompiledModel,
     DecoderSettings,
     KafkaSettings,
     PolicySettings,
-    RiverModel,
     Settings,
     config_hash,
-    zone_changes,
+    input_topics,
+    is_log_topic,
 )
 from detector.telemetry import Health, HealthServer, Metrics, TelemetryObserver
+from detector.wiring_logs import LogPipelineFactory
+from detector.wiring_models import learner_factory, river_bytes
 from detector.worker import (
     AtLeastOnce,
     Bootstrap,
@@ -57,9 +56,7 @@ from detector.worker import (
     WorkerLimits,
 )
 
-AUTO_MODEL: Final = "auto"
 FIXED_GATES: Final = EPISODE_GATES
-COMPILED_LEARNERS: Final = tuple(name for name in LEARNERS if name != "river")
 ENCODER: Final = "cloudevents"
 PLAIN_FORMAT: Final = "json"
 """In which this package writes records itself: rows of CSV files, the warm-up."""
@@ -67,8 +64,6 @@ PLAIN_FORMAT: Final = "json"
 TRANSACTION_COMMITS_MIN: Final = 4
 """Commit intervals that a transaction's time-out holds at least: one passes before a commit is due, one more before it
 is waited for, and the rest is for the commit itself."""
-
-LearnerFactory = Callable[[], Learner]
 
 
 class PipelineFactory:
@@ -88,7 +83,7 @@ class PipelineFactory:
     ) -> None:
         self.book: Final = PolicyBook([policy_of(index, policy) for index, policy in enumerate(settings.policies)])
         names = list(dict.fromkeys(policy.model for policy in self.book.policies))
-        kept = _river_bytes(names, settings)
+        kept = river_bytes(names, settings)
         self._learners = [learner_factory(name, settings, river_bytes_max=kept) for name in names]
         self._learner_of_policy = [names.index(policy.model) for policy in self.book.policies]
         self._settings = settings
@@ -97,12 +92,17 @@ class PipelineFactory:
         self._keep_scores = keep_scores
         self._timer = timer
         self._config_hash = config_hash(settings)
+        self._logs = LogPipelineFactory(settings, timer=timer)
         self._decoder()
         for build in self._learners:
             build()
 
-    def __call__(self, place: TopicPartition) -> PartitionPipeline:
-        """Build an empty pipeline for ``place``."""
+    def __call__(self, place: TopicPartition) -> PartitionPipeline | LogPipeline:
+        """Build an empty pipeline for ``place``, by what its topic holds."""
+        return self._logs(place) if is_log_topic(self._settings, place.topic) else self.metrics(place)
+
+    def metrics(self, place: TopicPartition) -> PartitionPipeline:
+        """Build an empty pipeline for samples."""
         series = self._settings.series
         return PartitionPipeline(
             topic=place.topic,
@@ -175,68 +175,6 @@ def policy_of(index: int, policy: PolicySettings) -> Policy:
         raise UsageError(f"settings: policies[{index}]: {error}") from error
 
 
-def _river_bytes(names: Sequence[str], settings: Settings) -> int:
-    """Bytes that each river model's part of a snapshot may have; 0 where none are kept."""
-    rivers = sum(isinstance(settings.models.get(name), RiverModel) for name in names)
-    return settings.state.river_bytes_max // rivers if rivers and settings.state.river_objects else 0
-
-
-def learner_factory(name: str, settings: Settings, *, river_bytes_max: int = 0) -> LearnerFactory:
-    """Give what builds learners of the model ``name``; raises ``UsageError`` that names its place in the settings.
-
-    ``river_bytes_max``: bytes of its models in a snapshot, where it is one of river.
-    """
-    model = settings.models.get(name, AUTO_MODEL)
-    if isinstance(model, RiverModel):
-        return _named(f"models.{name}", partial(LEARNERS["river"], _river_spec(model), kept_bytes_max=river_bytes_max))
-    if isinstance(model, CompiledModel):
-        ((learner, params),) = model.root.items()
-        return _named(f"models.{name}", _compiled_factory(name, learner, params))
-    return partial(LEARNERS[AUTO_MODEL])
-
-
-def _named(place: str, build: LearnerFactory) -> LearnerFactory:
-    def build_or_name_the_place() -> Learner:
-        try:
-            return build()
-        except UsageError as error:
-            raise UsageError(f"settings: {place}: {error}") from error
-
-    return build_or_name_the_place
-
-
-def _river_spec(model: RiverModel) -> RiverSpec:
-    return RiverSpec(
-        path=model.river,
-        params=model.params,
-        features=model.features,
-        steps=tuple((step.river, step.params) for step in model.steps),
-        scale=model.scale,
-        warm_up_samples=model.warm_up_samples,
-        quiet_samples_max=model.quiet_samples_max,
-    )
-
-
-def _compiled_factory(name: str, learner: str, params: Mapping[str, Any]) -> LearnerFactory:
-    if learner not in COMPILED_LEARNERS:
-        names = ", ".join((*COMPILED_LEARNERS, "river"))
-        raise UsageError(f"settings: models.{name}.{learner} is not a learner; known here: {names}")
-    accepted = inspect.signature(LEARNERS[learner]).parameters
-    for param in params:
-        if param not in accepted:
-            names = ", ".join(accepted) or "none"
-            raise UsageError(f"settings: models.{name}.{learner}.{param} is not a parameter; known here: {names}")
-    return partial(LEARNERS[learner], **{param: _parameter(param, value) for param, value in params.items()})
-
-
-def _parameter(name: str, value: object) -> object:
-    """Give a learner's parameter; a time zone is looked up by its name, since the core reads no files."""
-    if name != "timezone":
-        return value
-    changes_ms, offsets_ms = zone_changes(str(value))
-    return UtcOffsets(np.array(changes_ms, dtype=np.int64), np.array(offsets_ms, dtype=np.int64))
-
-
 def connection_of(kafka: KafkaSettings) -> KafkaConnection:
     """Give what every Kafka client needs. Raises ``UsageError`` without brokers."""
     if not kafka.bootstrap_servers:
@@ -262,13 +200,14 @@ def _text(path: object) -> str | None:
     return None if path is None else str(path)
 
 
-def group_of(kafka: KafkaSettings) -> ConsumerGroup:
+def group_of(settings: Settings) -> ConsumerGroup:
     """Give what is read, as whom. Raises ``UsageError`` without topics."""
-    if not kafka.topics:
-        raise UsageError("settings: kafka.topics is needed here: at least one topic to read")
+    kafka, topics = settings.kafka, input_topics(settings)
+    if not topics:
+        raise UsageError("settings: kafka.topics or logs.topics is needed here: at least one topic to read")
     return ConsumerGroup(
         group_id=kafka.group_id,
-        topics=kafka.topics,
+        topics=topics,
         offset_reset=kafka.auto_offset_reset,
         session_timeout_ms=kafka.session_timeout_ms,
         protocol=kafka.group_protocol,
@@ -319,7 +258,7 @@ def build_worker(
 ) -> WorkerProcess:
     """Assemble everything that `detector run` needs. Raises ``UsageError``; brokers need not be up."""
     pipelines = PipelineFactory(settings)
-    connection, group = connection_of(settings.kafka), group_of(settings.kafka)
+    connection, group = connection_of(settings.kafka), group_of(settings)
     clock, metrics = SystemClock(), Metrics.of_process()
     keeping = state_keeping(settings, connection, bootstrap)
     source = KafkaSource(connection, group, asks_later=keeping is not None)

@@ -22,7 +22,9 @@ MAY_IMPORT: Final[dict[str, tuple[str, ...]]] = {
     **{room: (room, "__init__", *FOUNDATION) for room in ROOMS},
     "passage": ("series", *FOUNDATION),
     "pipeline": ("passage", *ROOMS, *FOUNDATION),
-    "log_pipeline": ("passage", *ROOMS, *FOUNDATION),
+    "log_passage": ("passage", *ROOMS, *FOUNDATION),
+    "log_services": (*ROOMS, *FOUNDATION),
+    "log_pipeline": ("passage", "log_passage", "log_services", *ROOMS, *FOUNDATION),
     "telemetry": ("telemetry", "worker", "ports", "__init__", *FOUNDATION),
     "worker": ("worker", "pipeline", "ports", "state", "__init__", *FOUNDATION),
     "io": ("io", "ports", "state", "__init__", *FOUNDATION),
@@ -110,7 +112,7 @@ class TestEveryFile:
             assert allowed is None or _inside(path) in allowed, name
 
     def test_has_no_clock_randomness_or_io_when_it_is_core(self, path: Path) -> None:
-        if _place(path) not in (*ROOMS, "pipeline", "log_pipeline", "batches", "log_batches"):
+        if _place(path) not in (*ROOMS, "pipeline", "log_pipeline", "log_services", "batches", "log_batches"):
             return
         names = {name.split(".")[0] for name in _imports(path)}
         assert not names & NOT_IN_ROOMS - EXCEPTIONS.get(_inside(path), set())

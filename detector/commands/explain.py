@@ -68,7 +68,7 @@ def explain_event(
 
 def _gates(settings: Settings, event: Told) -> tuple[list[Gate], str]:
     """The gates, or why they are not known."""
-    if config_hash(settings) != event.model.config_hash:
+    if config_hash(settings, event.provenance.input_topic) != event.model.config_hash:
         return [], f"policy {event.policy}: not told, since these settings are not those of the event (--config)"
     policy = policy_of_event(settings, event)
     if policy is None:

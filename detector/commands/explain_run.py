@@ -18,7 +18,7 @@ from detector.batches import Output, RecordBatch
 from detector.commands.explain_event import Told, told
 from detector.commands.replay import JSONL_TOPIC, outputs_of
 from detector.encoders.wording import number, rfc3339
-from detector.io.files import find_files
+from detector.io.files import Inputs, find_files
 from detector.io.kafka_groups import KafkaGroup
 from detector.io.kafka_reading import read_stretch
 from detector.ports import OffsetRange, TopicPartition
@@ -121,11 +121,11 @@ def derive_from_files(settings: Settings, event: Told, paths: Sequence[Path]) ->
         return other
     source = event.provenance.input_topic
     named = [path for path in csv_files if str(path) == source or path.resolve() == Path(source).resolve()]
-    inputs: tuple[Sequence[Path], Sequence[Path]] = (csv_files, jsonl_files)
+    inputs = Inputs(csv_files, jsonl_files, (), ())
     if named:
-        inputs = (named, [])
+        inputs = Inputs(named, (), (), ())
     elif source == JSONL_TOPIC and jsonl_files:
-        inputs = ([], jsonl_files)
+        inputs = Inputs((), jsonl_files, (), ())
     with ExitStack() as stack:
         outputs = outputs_of(settings, inputs, stack, keep_scores=True)
         return _derive(
@@ -159,7 +159,7 @@ def derive_from_kafka(settings: Settings, event: Told) -> Derivation:
 
 
 def _other_settings(settings: Settings, event: Told) -> Derivation | None:
-    here, there = config_hash(settings), event.model.config_hash
+    here, there = config_hash(settings, event.provenance.input_topic), event.model.config_hash
     if here == there:
         return None
     return Derivation(

@@ -1,12 +1,11 @@
 """Topics that should exist, by the settings."""
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from detector.io import TopicPlan
 from detector.ports import TopicPartition
-from detector.settings import Settings
+from detector.settings import Settings, input_topics, is_one_of
 
 STATE_TOPIC_SETTINGS: Final = {
     "cleanup.policy": "compact",
@@ -24,7 +23,7 @@ def planned_topics(
 
     ``existing`` topics with their partition counts: snapshots need a partition for each of the widest input topic.
     """
-    inputs = [TopicPlan(topic, partitions, replicas) for topic in settings.kafka.topics if not topic.startswith("^")]
+    inputs = [TopicPlan(topic, partitions, replicas) for topic in input_topics(settings) if not topic.startswith("^")]
     outputs = [
         TopicPlan(settings.output.events_topic, partitions, replicas),
         TopicPlan(settings.output.dead_letters_topic, partitions, replicas),
@@ -47,6 +46,4 @@ def input_partitions(settings: Settings, existing: Mapping[str, int]) -> list[To
 
 
 def _is_read(settings: Settings, name: str) -> bool:
-    return any(
-        re.match(topic, name) is not None if topic.startswith("^") else topic == name for topic in settings.kafka.topics
-    )
+    return is_one_of(name, input_topics(settings))

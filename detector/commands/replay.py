@@ -17,19 +17,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from detector.batches import BatchCounts, FloatArray, Output, RecordBatch, ScoredBatch
+from detector.batches import BatchCounts, FloatArray, LogCounts, Output, RecordBatch, ScoredBatch
 from detector.commands.report_episodes import Episodes
 from detector.commands.report_page import ReportFacts, page
 from detector.commands.report_samples import Traces
 from detector.errors import UsageError
-from detector.io.files import csv_batches, find_files, jsonl_batches
+from detector.io.files import Inputs, csv_batches, find_inputs, jsonl_batches, service_of
 from detector.ports import TopicPartition
 from detector.settings import Settings, config_hash
 from detector.wiring import PipelineFactory
+from detector.wiring_logs import LogPipelineFactory
 
 SCORE_COLUMNS: Final = ("series", "time", "value", "score", "deviation", "novelty", "expected", "lower", "upper")
 JSONL_TOPIC: Final = "replay"
 SEVERITIES: Final = ("critical", "error", "warning")
+ADDED_COUNTS: Final = (
+    *("lines_joined", "lines_other", "lines_cut", "templates_created", "templates_merged", "templates_evicted"),
+    *("windows_closed", "windows_skipped", "tripped"),
+)
 NEEDS_QUOTES: Final = re.compile(r'[",\r\n]')
 COLLECTED_OBJECTS: Final = 200_000
 """New objects between two looks for cycles: those of some 20 batches at most."""
@@ -62,6 +67,8 @@ class Tally:
 
     counts: BatchCounts = field(default_factory=BatchCounts)
     rejects: Counter[str] = field(default_factory=Counter)
+    logs: LogCounts | None = None
+    formats: Counter[str] = field(default_factory=Counter)
     severities: Counter[str] = field(default_factory=Counter)
     _open: dict[str, str] = field(default_factory=dict)
 
@@ -70,6 +77,11 @@ class Tally:
         for name in BatchCounts.__slots__:
             setattr(self.counts, name, getattr(self.counts, name) + getattr(output.counts, name))
         self.rejects.update(reject.reason for reject in output.rejects)
+        if output.logs is not None:
+            self.logs = self.logs or LogCounts()
+            for name in ADDED_COUNTS:
+                setattr(self.logs, name, getattr(self.logs, name) + getattr(output.logs, name))
+            self.formats.update(output.logs.formats)
         anomalies = [orjson.loads(event.value)["data"] for event in output.events]
         for anomaly in anomalies:
             self._open[anomaly["episode_id"]] = anomaly["severity"]
@@ -83,12 +95,17 @@ class Tally:
         self._open.clear()
 
 
-def replay_files(settings: Settings, paths: Sequence[Path], files: ReplayFiles) -> None:
-    """Replay and print a summary; raises ``UsageError`` for files that cannot be read or written."""
+def replay_files(settings: Settings, paths: Sequence[Path], files: ReplayFiles, *, logs: bool = False) -> None:
+    """Replay and print a summary; raises ``UsageError`` for files that cannot be read or written.
+
+    ``logs``: JSONL files hold records of a log topic.
+    """
     began_s = time.perf_counter()
     tally = Tally()
-    inputs = find_files(paths)
-    _check_apart(files, [*inputs[0], *inputs[1]])
+    inputs = find_inputs(paths, logs=logs)
+    _check_apart(files, inputs.all())
+    if (inputs.log_records or inputs.log_texts) and (files.scores or files.report):
+        raise UsageError("--scores and --report are about samples: leave the files of log lines out, or these options")
     with ExitStack() as stack:
         stack.enter_context(_rare_collections())
         results = _Results(files, stack)
@@ -101,7 +118,7 @@ def replay_files(settings: Settings, paths: Sequence[Path], files: ReplayFiles) 
                 report.add(topic if cells else JSONL_TOPIC, output, anomalies)
         tally.finish()
         if report is not None:
-            report.write(tally, len(inputs[0]) + len(inputs[1]), config_hash(settings))
+            report.write(tally, len(inputs.all()), config_hash(settings))
     seconds = time.perf_counter() - began_s
     _print_summary(tally)
     rate = tally.counts.records / max(seconds, 1e-9)
@@ -134,24 +151,31 @@ Cells = tuple[Sequence[str], Sequence[str], Sequence[str]]
 
 
 def outputs_of(
-    settings: Settings, inputs: tuple[Sequence[Path], Sequence[Path]], stack: ExitStack, *, keep_scores: bool
+    settings: Settings, inputs: Inputs, stack: ExitStack, *, keep_scores: bool
 ) -> Iterator[tuple[str, RecordBatch, Output, Cells | None]]:
     """Process every batch of every file, CSV first, and show how far it is: (file, records, output, cells)."""
-    csv_files, jsonl_files = inputs
-    size = settings.worker.batch_records_max
-    advance = stack.enter_context(_progress([*csv_files, *jsonl_files]))
-    if csv_files:
+    size, line_bytes_max = settings.worker.batch_records_max, settings.decoder.limits.record_bytes_max
+    advance = stack.enter_context(_progress(inputs.all()))
+    if inputs.csv:
         plain = PipelineFactory(settings, records="plain", keep_scores=keep_scores)
-    for path in csv_files:
-        pipeline = plain(TopicPartition(str(path), 0))
+    for path in inputs.csv:
+        pipeline = plain.metrics(TopicPartition(str(path), 0))
         for rows in csv_batches(path, str(path), size):
             yield str(path), rows.records, pipeline.process(rows.records), (rows.series, rows.times, rows.values)
             advance(path, rows.position_bytes)
-    if jsonl_files:
-        pipeline = PipelineFactory(settings, keep_scores=keep_scores)(TopicPartition(JSONL_TOPIC, 0))
-        line_bytes_max = settings.decoder.limits.record_bytes_max
-        for lines in jsonl_batches(jsonl_files, JSONL_TOPIC, size, line_bytes_max):
+    if inputs.jsonl:
+        pipeline = PipelineFactory(settings, keep_scores=keep_scores).metrics(TopicPartition(JSONL_TOPIC, 0))
+        for lines in jsonl_batches(inputs.jsonl, JSONL_TOPIC, size, line_bytes_max):
             yield str(lines.path), lines.records, pipeline.process(lines.records), None
+            advance(lines.path, lines.position_bytes)
+    # Text names no service, so each file is a partition of its own; records tell theirs, and go on from file to file.
+    streams = [([path], str(path), service_of(path)) for path in inputs.log_texts]
+    if inputs.log_records:
+        streams.append((list(inputs.log_records), JSONL_TOPIC, None))
+    for files, topic, service in streams:
+        flow = LogPipelineFactory(settings, service_default=service)(TopicPartition(topic, 0))
+        for lines in jsonl_batches(files, topic, size, line_bytes_max):
+            yield str(lines.path), lines.records, flow.process(lines.records), None
             advance(lines.path, lines.position_bytes)
 
 
@@ -195,7 +219,7 @@ class _Results:
             for line in _reject_lines(source, records, output):
                 self._rejects.write(line)
         if self._scores is not None:
-            assert output.scored is not None
+            assert output.scored is not None, "lines of logs have no scores, and were refused beside --scores"
             rows = _csv_rows(output.scored, cells) if cells else _jsonl_rows(output.scored, len(records))
             self._scores.write("".join(f"{row}\n" for row in rows).encode())
 
@@ -293,6 +317,23 @@ def _quoted(cells: Sequence[str]) -> Sequence[str]:
     return ['"' + cell.replace('"', '""') + '"' if NEEDS_QUOTES.search(cell) else cell for cell in cells]
 
 
+def _log_rows(tally: Tally) -> list[tuple[str, int]]:
+    logs = tally.logs
+    if logs is None:
+        return []
+    return [
+        *((f"log records: {name}", count) for name, count in sorted(tally.formats.items())),
+        ("log lines joined", logs.lines_joined),
+        ("log lines cut", logs.lines_cut),
+        ("log lines without template", logs.lines_other),
+        ("templates", logs.templates_created - logs.templates_merged),
+        ("templates evicted", logs.templates_evicted),
+        ("circuit breakers tripped", len(logs.tripped)),
+        ("windows closed", logs.windows_closed),
+        ("windows skipped", logs.windows_skipped),
+    ]
+
+
 def _print_summary(tally: Tally) -> None:
     counts = tally.counts
     table = Table("replayed", "count", title=None)
@@ -304,6 +345,7 @@ def _print_summary(tally: Tally) -> None:
         ("late", counts.late),
         ("repeated", counts.repeated),
         *((f"rejected: {reason}", count) for reason, count in sorted(tally.rejects.items())),
+        *_log_rows(tally),
         ("series", counts.series_created),
         ("series evicted", counts.series_evicted),
         ("series expired", counts.series_expired),

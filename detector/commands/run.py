@@ -9,7 +9,7 @@ import structlog
 from detector import __version__
 from detector.commands.bootstrap import bootstrap_of
 from detector.commands.warmup import warm_up
-from detector.settings import Settings, config_hash
+from detector.settings import Settings, config_hash, input_topics
 from detector.telemetry import configure_logs
 from detector.wiring import WorkerProcess, build_worker
 
@@ -28,7 +28,7 @@ def run_worker(settings: Settings) -> None:
         "worker_started",
         version=__version__,
         config_hash=config_hash(settings),
-        topics=list(settings.kafka.topics),
+        topics=list(input_topics(settings)),
         group_id=settings.kafka.group_id,
         http_port=process.http.port,
         kernels_seconds=round(kernels_seconds, 3),

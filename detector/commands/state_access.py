@@ -1,6 +1,7 @@
 """What the ``state`` commands look at: the group's input partitions, their offsets, and the snapshots."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from detector.commands.planned import input_partitions
@@ -30,17 +31,19 @@ class StateAccess:
 
     def __init__(self, settings: Settings) -> None:
         connection = connection_of(settings.kafka)
-        self.group_id = group_of(settings.kafka).group_id
+        self.group_id = group_of(settings).group_id
         self.group = KafkaGroup(connection, self.group_id)
         self.store = KafkaSnapshotStore(connection, topic=settings.output.state_topic, group_id=self.group_id)
-        self.judging = Judging(config_hash(settings), settings.state.river_objects)
+        self.judging = Judging(partial(config_hash, settings), settings.state.river_objects)
         self._connection = connection
         self._places = input_partitions(settings, Topics(connection).partition_counts())
 
     def places(self) -> list[TopicPartition]:
         """Every partition that the group reads; raises ``UsageError`` where its topics do not exist."""
         if not self._places:
-            raise UsageError("none of kafka.topics exists on these brokers, or this user may not describe them")
+            raise UsageError(
+                "none of kafka.topics and logs.topics exists on these brokers, or this user may not describe them"
+            )
         return self._places
 
     def known(self, place: TopicPartition) -> TopicPartition:

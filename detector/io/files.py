@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -23,6 +23,7 @@ from detector.errors import UsageError
 
 CSV_ENDINGS: Final = (".csv", ".csv.gz")
 JSONL_ENDINGS: Final = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+TEXT_ENDINGS: Final = (".log", ".log.gz", ".txt", ".txt.gz")
 
 TIME_COLUMNS: Final = ("timestamp", "time")
 VALUE_COLUMN: Final = "value"
@@ -51,27 +52,58 @@ class JsonLines:
     position_bytes: int
 
 
-def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Give the CSV and the JSONL files among ``paths``, looking into folders, each kind in name order and once.
+class Inputs(NamedTuple):
+    """Files by what they hold: rows, records of samples, records of log lines, and plain log lines."""
 
-    Raises ``UsageError`` for a path that does not exist, a file of another kind, or when there is nothing at all.
+    csv: Sequence[Path]
+    jsonl: Sequence[Path]
+    log_records: Sequence[Path]
+    log_texts: Sequence[Path]
+
+    def all(self) -> list[Path]:
+        """Every file."""
+        return [*self.csv, *self.jsonl, *self.log_records, *self.log_texts]
+
+
+def find_inputs(paths: Sequence[Path], *, logs: bool = False) -> Inputs:
+    """Give the files among ``paths``, looking into folders, each kind in name order and once.
+
+    JSONL files hold log lines where ``logs`` says so, and samples otherwise; text files always hold log lines. Raises
+    ``UsageError`` for a path that does not exist, a file of another kind, or when there is nothing at all.
     """
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.is_file() and file.name.endswith(_ENDINGS))
-            found.update(dict.fromkeys(sorted(inside)))
-        elif not path.exists():
-            raise UsageError(f"{path}: no such file or folder")
-        elif not path.name.endswith(_ENDINGS):
-            raise UsageError(f"{path}: not one of {', '.join(_ENDINGS)}")
-        else:
-            found[path] = None
-    if not found:
-        raise UsageError(f"no file ending in {', '.join(_ENDINGS)} in {', '.join(map(str, paths))}")
+    found = _found(paths, (JSONL_ENDINGS if logs else _ENDINGS) + TEXT_ENDINGS)
+    jsonl = sorted(path for path in found if path.name.endswith(JSONL_ENDINGS))
+    return Inputs(
+        csv=[path for path in found if path.name.endswith(CSV_ENDINGS)],
+        jsonl=[] if logs else jsonl,
+        log_records=jsonl if logs else [],
+        log_texts=[path for path in found if path.name.endswith(TEXT_ENDINGS)],
+    )
+
+
+def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Give the CSV and the JSONL files among ``paths``, as :func:`find_inputs` does; others are refused."""
+    found = _found(paths, _ENDINGS)
     csv_files = [path for path in found if path.name.endswith(CSV_ENDINGS)]
     jsonl_files = sorted(path for path in found if path.name.endswith(JSONL_ENDINGS))
     return csv_files, jsonl_files
+
+
+def _found(paths: Sequence[Path], endings: tuple[str, ...]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = (file for file in path.rglob("*") if file.is_file() and file.name.endswith(endings))
+            found.update(dict.fromkeys(sorted(inside)))
+        elif not path.exists():
+            raise UsageError(f"{path}: no such file or folder")
+        elif not path.name.endswith(endings):
+            raise UsageError(f"{path}: not one of {', '.join(endings)}")
+        else:
+            found[path] = None
+    if not found:
+        raise UsageError(f"no file ending in {', '.join(endings)} in {', '.join(map(str, paths))}")
+    return list(found)
 
 
 _ENDINGS: Final = CSV_ENDINGS + JSONL_ENDINGS
@@ -80,6 +112,11 @@ _ENDINGS: Final = CSV_ENDINGS + JSONL_ENDINGS
 def series_of(path: Path) -> str:
     """Name of the series of a CSV file without a series column: the file's name without its endings."""
     return path.name.removesuffix(".gz").removesuffix(".csv")
+
+
+def service_of(path: Path) -> str:
+    """Name of the service of a text file's lines: the file's name without its endings."""
+    return path.name.removesuffix(".gz").rpartition(".")[0]
 
 
 def csv_batches(path: Path, topic: str, records_max: int) -> Iterator[CsvRows]:

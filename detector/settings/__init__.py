@@ -14,9 +14,10 @@ from detector.settings.detection import (
     RiverModel,
     RiverStep,
 )
-from detector.settings.effective import config_hash, effective, settings_schema
+from detector.settings.effective import config_hash, effective, input_topics, is_log_topic, is_one_of, settings_schema
 from detector.settings.kafka import KafkaSettings
 from detector.settings.load import CONFIG_VARIABLE, SettingsFaultsError, load_settings
+from detector.settings.logs import LogPolicySettings, LogsSettings
 from detector.settings.models import (
     DeadLetterSettings,
     DecoderSettings,
@@ -39,6 +40,8 @@ __all__ = [
     "DeliverySettings",
     "KafkaSettings",
     "LevelShiftSettings",
+    "LogPolicySettings",
+    "LogsSettings",
     "NoDataSettings",
     "OfPoints",
     "OutputSettings",
@@ -54,6 +57,9 @@ __all__ = [
     "bootstrap_source",
     "config_hash",
     "effective",
+    "input_topics",
+    "is_log_topic",
+    "is_one_of",
     "load_settings",
     "settings_schema",
     "zone_changes",

@@ -1,6 +1,8 @@
 """The settings as other programs and people see them: effective values without secrets, the JSON Schema, the hash."""
 
 import hashlib
+import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -11,6 +13,8 @@ SCHEMA_ID: Final = "urn:detector:schemas:settings.v1"
 """Identifies the schema file; it is a name, not an address."""
 HASHED_SECTIONS: Final = ("decoder", "models", "policies", "series")
 """What decides the scores and events of a given input; a change of any of it is a different detector."""
+HASHED_FOR_LOGS: Final = ("logs", "decoder", "series")
+"""The same for topics of log lines; which topics these are decides nothing."""
 HASH_CHARACTERS: Final = 16
 
 
@@ -19,10 +23,34 @@ def effective(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json")
 
 
-def config_hash(settings: Settings) -> str:
-    """First 16 hex digits of the SHA-256 over the canonical JSON of the parts that decide scores and events."""
-    part = settings.model_dump(mode="json", include=set(HASHED_SECTIONS))
+def config_hash(settings: Settings, topic: str | None = None) -> str:
+    """First 16 hex digits of the SHA-256 over the canonical JSON of the parts that decide scores and events.
+
+    Those of metrics, or of log lines where ``topic`` holds those: either may change without the other.
+    """
+    if topic is not None and is_log_topic(settings, topic):
+        part = settings.model_dump(mode="json", include=set(HASHED_FOR_LOGS))
+        del part["logs"]["topics"]
+        part["decoder"] = part["decoder"]["limits"]
+        part["series"] = part["series"]["idle_expiry_s"]
+    else:
+        part = settings.model_dump(mode="json", include=set(HASHED_SECTIONS))
     return hashlib.sha256(orjson.dumps(part, option=orjson.OPT_SORT_KEYS)).hexdigest()[:HASH_CHARACTERS]
+
+
+def is_log_topic(settings: Settings, topic: str) -> bool:
+    """Whether this topic holds log lines; one that begins with ``^`` is a pattern, as for librdkafka."""
+    return is_one_of(topic, settings.logs.topics)
+
+
+def is_one_of(topic: str, names: Sequence[str]) -> bool:
+    """Whether ``topic`` is named, or matched by a pattern."""
+    return any(re.match(name, topic) is not None if name.startswith("^") else name == topic for name in names)
+
+
+def input_topics(settings: Settings) -> tuple[str, ...]:
+    """Every topic that is read, of metrics and of log lines."""
+    return (*settings.kafka.topics, *settings.logs.topics)
 
 
 def settings_schema() -> dict[str, Any]:

@@ -25,7 +25,7 @@ class KafkaSettings(Section):
     bootstrap_servers: Names = Field(
         default=(), description="Brokers to ask first, host:port; a list or one string with commas."
     )
-    topics: Names = Field(default=(), description="Topics to read; at least one for `detector run`.")
+    topics: Names = Field(default=(), description="Topics of metrics to read; at least one here or in `logs.topics`.")
     group_id: str = Field(
         default="detector", min_length=1, description="Consumer group; workers of one group share the partitions."
     )

@@ -154,6 +154,7 @@ def _unknown_variables() -> Iterator[str]:
 def _cross_faults(settings: Settings, origins: Origins) -> Iterator[str]:
     """Faults that lie between sections."""
     yield from _bootstrap_faults(settings, origins.where(("state", "bootstrap")))
+    yield from _logs_faults(settings, origins)
     names: set[str] = set()
     models = {"auto", *settings.models}
     for index, policy in enumerate(settings.policies):
@@ -164,6 +165,18 @@ def _cross_faults(settings: Settings, origins: Origins) -> Iterator[str]:
             hint = nearest(policy.model, sorted(models))
             place = origins.where(("policies", index, "model"))
             yield f"policies[{index}].model: {policy.model!r} is not one of `models`{hint}{place}"
+
+
+def _logs_faults(settings: Settings, origins: Origins) -> Iterator[str]:
+    for topic in settings.logs.topics:
+        if topic in settings.kafka.topics:
+            yield f"logs.topics: {topic!r} stands in kafka.topics, too{origins.where(('logs', 'topics'))}"
+    names: set[str] = set()
+    for index, policy in enumerate(settings.logs.policies):
+        if policy.name in names:
+            place = origins.where(("logs", "policies", index, "name"))
+            yield f"logs.policies[{index}].name: {policy.name!r} stands twice{place}"
+        names.add(policy.name)
 
 
 def _bootstrap_faults(settings: Settings, place: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from detector.settings.bootstrap import bootstrap_source
 from detector.settings.detection import ModelChoice, PolicySettings
 from detector.settings.kafka import KafkaSettings
+from detector.settings.logs import LogsSettings
 from detector.settings.section import Section
 
 ENVIRONMENT_PREFIX: Final = "DETECTOR_"
@@ -240,6 +241,9 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="How to reach Kafka and what to read.")
     output: OutputSettings = Field(default_factory=OutputSettings, description="Where events and dead letters go.")
     decoder: DecoderSettings = Field(default_factory=DecoderSettings, description="How records become samples.")
+    logs: LogsSettings = Field(
+        default_factory=LogsSettings, description="Topics of log lines, and what is made of them."
+    )
     series: SeriesSettings = Field(default_factory=SeriesSettings, description="How many series are held in memory.")
     models: dict[str, ModelChoice] = Field(
         default_factory=dict, description="Models by name, for policies to choose; `auto` is always there."

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
+from detector.telemetry.log_metrics import LOG_METRICS
 from detector.telemetry.metric import BATCH_RECORDS, DELAY_SECONDS, FAST_SECONDS, PARTITION, Metric
 from detector.telemetry.state_metrics import STATE_METRICS
 
@@ -304,6 +305,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "1 once the worker has joined its group and all its partitions have their models, else 0.",
         "0 for minutes: brokers unreachable, authentication fails, or see detector_partitions_restoring.",
     ),
+    *LOG_METRICS,
     *STATE_METRICS,
     Metric(
         "detector_build_info",

@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from detector.batches import STAGES, TIMESTAMP_UNKNOWN, LeftOut
 from detector.ports import TopicPartition
 from detector.telemetry.bootstraps import BootstrapTelemetry
+from detector.telemetry.log_lines import LogTelemetry
 from detector.telemetry.logs import RareWarnings
 from detector.telemetry.metric import PARTITION
 from detector.telemetry.metrics import METRICS, Metrics
@@ -134,6 +135,7 @@ class TelemetryObserver:
         self._log = log
         self._rare = RareWarnings(log, monotonic_s)
         self._bootstraps = BootstrapTelemetry(metrics, log, monotonic_s)
+        self._log_lines = LogTelemetry(metrics, self._rare)
         self._series_limit = series_limit
         self._children: dict[TopicPartition, _PartitionMetrics] = {}
         self._owned: set[TopicPartition] = set()
@@ -166,6 +168,8 @@ class TelemetryObserver:
         if children is None:
             children = self._children[report.partition] = _PartitionMetrics(self._metrics, report.partition)
         children.add(report)
+        if report.output.logs is not None:
+            self._log_lines.add(report.partition, report.output.logs)
         counts = report.output.counts
         self._batch_seconds.observe(report.process_seconds)
         self._batch_records.observe(counts.records)
@@ -311,6 +315,7 @@ class TelemetryObserver:
 
     def _forget(self, partitions: Sequence[TopicPartition]) -> None:
         """Drop the gauges of partitions that others own: a stale lag would be read as ours. Counters stay."""
+        self._log_lines.forget(partitions)
         for partition in partitions:
             self._children.pop(partition, None)
             for name in PARTITION_GAUGES:

@@ -78,7 +78,7 @@ def loads(path: Path) -> Settings:
     settings = load_settings([path])
     PipelineFactory(settings)
     connection_of(settings.kafka)
-    group_of(settings.kafka)
+    group_of(settings)
     return settings
 
 

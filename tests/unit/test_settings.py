@@ -267,7 +267,7 @@ class TestWiring:
         text = "kafka: {bootstrap_servers: ['127.0.0.1:1'], topics: [in]}\nworker: {commit_interval_s: 6}"
         settings = load_settings([write(text)])
         connection = connection_of(settings.kafka)
-        source = KafkaSource(connection, group_of(settings.kafka))
+        source = KafkaSource(connection, group_of(settings))
         with pytest.raises(UsageError, match=r"delivery\.transaction_timeout_s: 20 is too little .* at least 24 is"):
             delivery_of(settings, connection, source)
         source.close()
@@ -277,7 +277,7 @@ class TestWiring:
             "kafka: {topics: [in], group_protocol: consumer, auto_offset_reset: latest}\nstate: {on_state_loss: fail}"
         )
         settings = load_settings([write(text)])
-        assert (group_of(settings.kafka).protocol, group_of(settings.kafka).offset_reset) == ("consumer", "latest")
+        assert (group_of(settings).protocol, group_of(settings.kafka).offset_reset) == ("consumer", "latest")
         assert limits_of(settings).on_gap == "fail"
 
     @pytest.mark.parametrize(

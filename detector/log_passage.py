@@ -1,0 +1,42 @@
+"""What is known of one batch of a log topic on its way through the rooms."""
+
+from detector.batches import BatchCounts, Event, LogCounts, RecordBatch
+from detector.encoders import Provenance
+from detector.log_batches import LogBatch
+from detector.passage import StageTimes
+from detector.templates import MinerCounts
+
+
+class LogPassage:
+    """What is known of one batch while it goes through the rooms."""
+
+    __slots__ = ("batch", "counts", "events", "lines", "logs", "stages")
+
+    def __init__(self, batch: RecordBatch, lines: LogBatch, stages: StageTimes) -> None:
+        self.batch = batch
+        self.lines = lines
+        self.stages = stages
+        self.counts = BatchCounts(records=len(batch))
+        self.logs = LogCounts()
+        self.events: list[Event] = []
+
+    def cause(self, position: int) -> Provenance:
+        """The record of the line at ``position``, which a decoder has just given."""
+        row = int(self.lines.rows[position])
+        stamp_ms = int(self.batch.timestamps_ms[row])
+        return Provenance(self.batch.topic, self.batch.partition, int(self.batch.offsets[row]), stamp_ms)
+
+    def add(self, before: MinerCounts, after: MinerCounts) -> None:
+        """Count what a miner has done between these."""
+        logs = self.logs
+        logs.lines_other += after.other - before.other
+        logs.lines_cut += after.cut - before.cut
+        logs.templates_created += after.created - before.created
+        logs.templates_merged += after.merged - before.merged
+        logs.templates_evicted += after.evicted - before.evicted
+
+    def seen(self, service: str) -> None:
+        """This service had lines in a window that closed."""
+        if self.logs.active is None:
+            self.logs.active = set()
+        self.logs.active.add(service)
