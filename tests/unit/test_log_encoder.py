@@ -312,6 +312,7 @@ class TestNumbers:
 POOL = '"connection pool exhausted after <*> ms, <*> waiting"'
 ORDER = '"order <*> placed by <*> in <*> ms"'
 REWORDED = '"order placed id=<*> user=<*> took_ms=<*>"'
+SHARES = "is 25 % of 247 lines, usually 48 %"
 CAME_AND_WENT = "38 new templates and 37 vanished templates"
 
 
@@ -337,7 +338,7 @@ class TestSummary:
             ),
             (
                 LOG_MIX,
-                f"checkout: its lines have shifted between templates in 60 s: {ORDER} is 25 % of 247 lines, usually 48 %",
+                f"checkout: its lines have shifted between templates in 60 s: {ORDER} {SHARES}",
             ),
             (
                 LOG_FORMAT,
