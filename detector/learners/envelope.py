@@ -239,7 +239,7 @@ def step(record: np.void, time_ms: int, value: float, offset_ms: int) -> Step:
     )
     novelty = _learn(record, x, seen, profile, week, quotient)
     if over:
-        come_home(record, hour)
+        come_home(record, hour, edge, max(SIZE, gain_min))
     if int(record["away"]) in (0, UNGUARDED):
         move_base(record)
     return answer[0], answer[1], novelty, answer[3], answer[4], answer[5]
