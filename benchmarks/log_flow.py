@@ -65,7 +65,9 @@ def cri(text: str, level: str, at: int, pod: int) -> bytes:
 
 def logfmt(text: str, level: str, at: int, pod: int) -> bytes:
     """As Go's loggers write it."""
-    return f'ts={iso(at)} level={level.lower()} service=service-{pod % SERVICES} msg="{text}" caller=pool.go:42'.encode()
+    return (
+        f'ts={iso(at)} level={level.lower()} service=service-{pod % SERVICES} msg="{text}" caller=pool.go:42'.encode()
+    )
 
 
 TEXT: Final[dict[str, Callable[[str, str, int, int], bytes]]] = {

@@ -27,7 +27,9 @@ LEVELS: Final[dict[str, int]] = {
 }
 _LETTERS: Final = {"D": DEBUG, "I": INFO, "W": WARNING, "E": ERROR, "F": FATAL}
 
-_PAIR: Final = re.compile(r"[\"']?(?:log_?level|level|lvl|severity|loglevel)[\"']?[=:]\s*[\"']?([A-Za-z]+)", re.IGNORECASE)
+_PAIR: Final = re.compile(
+    r"[\"']?(?:log_?level|level|lvl|severity|loglevel)[\"']?[=:]\s*[\"']?([A-Za-z]+)", re.IGNORECASE
+)
 _KLOG: Final = re.compile(r"([DIWEF])(?:\d{4}|0|<\*>)$", re.ASCII)
 _MARKED: Final = re.compile(r"([\[<(|]?)([A-Za-z]+)(\d*)([\]>)|]?:?)-?$", re.ASCII)
 """A token that may be a level: with brackets around it, or a colon behind."""
@@ -74,7 +76,19 @@ WORDS: Final[dict[str, int]] = {
     for word in words.split()
 }
 _COUNTED: Final = frozenset(
-    ("errors", "failures", "failed", "fails", "exceptions", "timeouts", "retries", "dropped", "skipped", "lost", "expired")
+    (
+        "errors",
+        "failures",
+        "failed",
+        "fails",
+        "exceptions",
+        "timeouts",
+        "retries",
+        "dropped",
+        "skipped",
+        "lost",
+        "expired",
+    )
 )
 _COUNT: Final = re.compile(r"\s?[=:]\s*[\"']?(?:<\*>|\d+)")
 _NOTHING: Final = re.compile(r"\s?=\s*[\"']?(?:<nil>|nil|null|none|false|0)\b|\s?=\s*<nil>", re.IGNORECASE)
