@@ -119,7 +119,7 @@ def streams(texts: Sequence[Text], only: str | None) -> list[Stream]:
 def texts_of(count: int, size: int) -> list[Text]:
     """Messages with a level, a time and a pod."""
     levels = ("INFO", "INFO", "INFO", "INFO", "WARN", "INFO", "INFO", "ERROR", "INFO", "INFO")
-    lines = service(count, size)
+    lines = service(count, size, names=False)
     return [
         (line.decode(), levels[hash_of(line) % len(levels)], START_MS + place * STEP_MS, place * 7 % 40)
         for place, line in enumerate(lines)
