@@ -6,6 +6,7 @@ from typing import Final
 from detector.decoders.log_auto import AutoDecoder
 from detector.decoders.log_cri import CriDecoder
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
+from detector.decoders.log_json import AnyJsonLogDecoder, profile_decoder
 from detector.decoders.log_json import json_decoder
 from detector.decoders.log_logfmt import LogfmtDecoder
 from detector.decoders.log_loki import LokiLogDecoder
@@ -15,12 +16,12 @@ from detector.decoders.log_syslog import SyslogDecoder
 from detector.decoders.log_text import OtlpRawDecoder, PlainDecoder
 
 LOG_DECODERS: Final[dict[str, Callable[[LogPaths, LogDecoderLimits], LogDecoder]]] = {
-    "json": json_decoder("json"),
-    "fluentbit": json_decoder("fluentbit"),
-    "ecs": json_decoder("ecs"),
-    "vector": json_decoder("vector"),
-    "gelf": json_decoder("gelf"),
-    "journald": json_decoder("journald"),
+    "json": AnyJsonLogDecoder,
+    "fluentbit": profile_decoder("fluentbit"),
+    "ecs": profile_decoder("ecs"),
+    "vector": profile_decoder("vector"),
+    "gelf": profile_decoder("gelf"),
+    "journald": profile_decoder("journald"),
     "otlp_json": OtlpJsonLogDecoder,
     "otlp_proto": OtlpProtoLogDecoder,
     "loki": LokiLogDecoder,
@@ -28,6 +29,6 @@ LOG_DECODERS: Final[dict[str, Callable[[LogPaths, LogDecoderLimits], LogDecoder]
     "otlp_raw": OtlpRawDecoder,
     "syslog": SyslogDecoder,
     "logfmt": LogfmtDecoder,
-    "cri": lambda paths, limits: CriDecoder(paths, limits, json_decoder("json")(paths, limits)),
+    "cri": lambda paths, limits: CriDecoder(paths, limits, AnyJsonLogDecoder(paths, limits)),
     "auto": lambda paths, limits: AutoDecoder(paths, limits, LOG_DECODERS),
 }
