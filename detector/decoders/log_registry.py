@@ -7,7 +7,6 @@ from detector.decoders.log_auto import AutoDecoder
 from detector.decoders.log_cri import CriDecoder
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
 from detector.decoders.log_json import AnyJsonLogDecoder, profile_decoder
-from detector.decoders.log_json import json_decoder
 from detector.decoders.log_logfmt import LogfmtDecoder
 from detector.decoders.log_loki import LokiLogDecoder
 from detector.decoders.log_otlp_json import OtlpJsonLogDecoder
