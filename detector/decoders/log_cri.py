@@ -15,7 +15,7 @@ from detector.log_batches import WHOLE, LogBatch
 class CriDecoder(TextDecoder):
     """Lines of the Container Runtime Interface. The time is the runtime's.
 
-    What is JSON within goes to ``inner``, a decoder of JSON, as a record whose broker's timestamp is the runtime's time;
+    What is JSON within goes to ``inner``, a decoder of JSON, as a record with the runtime's time as its broker's;
     what that refuses stays as it was written. Logfmt within gives its message, severity, service and trace; a time
     before a plain message is left out. Pieces (``P``) are no JSON, nor is what they end up as.
     """

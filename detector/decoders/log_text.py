@@ -207,7 +207,9 @@ class TextDecoder:
     def _classes(self, text: bytes, found: Table) -> SeverityArray:
         classes = found[:, SEVERITY].astype(np.int8)
         levels = _named(text, found, LEVEL_START, LEVEL_STOP)
-        known = {level: self._severities.of(level.decode("utf-8", "replace")) for level in {level for _, level in levels}}
+        known = {
+            level: self._severities.of(level.decode("utf-8", "replace")) for level in {level for _, level in levels}
+        }
         for place, level in levels:
             classes[place] = known[level]
         return classes

@@ -118,7 +118,7 @@ def _after_short_year(text: Bytes, at: int, stop: int, offset_ms: int) -> tuple[
 
 @compiled
 def _after_epoch(text: Bytes, at: int, digits: int, stop: int, latest_ms: int) -> tuple[int, int]:
-    """Seconds since 1970 with a fraction, or whole milliseconds, microseconds or nanoseconds; none past ``latest_ms``."""
+    """Seconds since 1970 with a fraction, or whole milliseconds, microseconds, nanoseconds; none past ``latest_ms``."""
     value, end = number(text, at, digits, stop), at + digits
     if digits == EPOCH_DIGITS[0]:
         end, value = after_fraction(text, at, end, stop, value * 1000)

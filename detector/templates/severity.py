@@ -27,7 +27,9 @@ LEVELS: Final[dict[str, int]] = {
 }
 _LETTERS: Final = {"D": DEBUG, "I": INFO, "W": WARNING, "E": ERROR, "F": FATAL}
 
-_PAIR: Final = re.compile(r"[\"']?(?:log_?level|level|lvl|severity|loglevel)[\"']?[=:]\s*[\"']?([A-Za-z]+)", re.IGNORECASE)
+_PAIR: Final = re.compile(
+    r"[\"']?(?:log_?level|level|lvl|severity|loglevel)[\"']?[=:]\s*[\"']?([A-Za-z]+)", re.IGNORECASE
+)
 _KLOG: Final = re.compile(r"([DIWEF])(?:\d{4}|0|<\*>)$", re.ASCII)
 _MARKED: Final = re.compile(r"([\[<(|]?)([A-Za-z]+)(\d*)([\]>)|]?:?)-?$", re.ASCII)
 """A token that may be a level: with brackets around it, or a colon behind."""
@@ -59,22 +61,38 @@ WORDS: Final[dict[str, int]] = {
     for severity, words in (
         (
             ERROR,
-            "error errors exception exceptions traceback fail failed fails failing failure failures fatal panic panicked "
-            "crash crashed crashing abort aborted aborting refused denied forbidden unauthorized exhausted unable cannot "
-            "can't couldn't oom killed segfault corrupt corrupted corruption unreachable unavailable rejected deadlock "
-            "overflow unhandled uncaught violation severe critical",
+            (
+                "error errors exception exceptions traceback fail failed fails failing failure failures fatal panic "
+                "panicked crash crashed crashing abort aborted aborting refused denied forbidden unauthorized exhausted unable cannot "
+                "can't couldn't oom killed segfault corrupt corrupted corruption unreachable unavailable rejected "
+                "deadlock overflow unhandled uncaught violation severe critical"
+            ),
         ),
         (
             WARNING,
-            "timeout timeouts retry retrying retries slow deprecated dropped dropping degraded expired throttled "
-            "throttling missing invalid unexpected unexpectedly lost stale warning warn skipped skipping illegal unknown "
-            "backoff congested lagging overloaded unhealthy mismatch disconnected",
+            (
+                "timeout timeouts retry retrying retries slow deprecated dropped dropping degraded expired throttled "
+                "throttling missing invalid unexpected unexpectedly lost stale warning warn skipped skipping illegal "
+                "unknown backoff congested lagging overloaded unhealthy mismatch disconnected"
+            ),
         ),
     )
     for word in words.split()
 }
 _COUNTED: Final = frozenset(
-    ("errors", "failures", "failed", "fails", "exceptions", "timeouts", "retries", "dropped", "skipped", "lost", "expired")
+    (
+        "errors",
+        "failures",
+        "failed",
+        "fails",
+        "exceptions",
+        "timeouts",
+        "retries",
+        "dropped",
+        "skipped",
+        "lost",
+        "expired",
+    )
 )
 _COUNT: Final = re.compile(r"\s?[=:]\s*[\"']?(?:<\*>|\d+)")
 _NOTHING: Final = re.compile(r"\s?=\s*[\"']?(?:<nil>|nil|null|none|false|0)\b|\s?=\s*<nil>", re.IGNORECASE)

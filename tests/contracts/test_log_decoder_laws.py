@@ -61,8 +61,12 @@ def _loki(text: str, level: str) -> bytes:
 fluentbit = _json_of(**{"@timestamp": times, "log": words, "kubernetes": st.just({"labels": {"app": "shop"}})})
 gelf = _json_of(short_message=words, timestamp=times, level=levels, host=st.just("h"))
 plain = _json_of(message=words, level=levels, time=times, service=st.sampled_from(["a", "b"]), trace_id=st.just("7f"))
-texts = st.sampled_from(["pool exhausted", "ERROR user 7 in", "\tat b(C.java:3)", "Traceback", "KeyError: 7", "\x1b[1mé"])
-headers = st.sampled_from(["2026-11-22T00:00:00,5 ", "[2026/11/22 00:00:00] ", "Nov 22 00:00:00 ", "I1122 00:00:00 ", ""])
+texts = st.sampled_from(
+    ["pool exhausted", "ERROR user 7 in", "\tat b(C.java:3)", "Traceback", "KeyError: 7", "\x1b[1mé"]
+)
+headers = st.sampled_from(
+    ["2026-11-22T00:00:00,5 ", "[2026/11/22 00:00:00] ", "Nov 22 00:00:00 ", "I1122 00:00:00 ", ""]
+)
 rests = st.sampled_from(["", "\n", "\r\n", "\n\tat b(C.java:3)", "\nnext", "\n\n2026-11-22 00:00:01 next"])
 text = st.tuples(headers, texts, rests).map(lambda parts: "".join(parts).encode())
 syslog = st.builds(

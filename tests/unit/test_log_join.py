@@ -65,7 +65,14 @@ def texts(joiner: Joiner, *lines: Line) -> list[bytes]:
     return [*joiner.feed(batch_of(lines)).lines, *joiner.flush().lines]
 
 
-begins = st.builds(Line, st.integers(0, 2), st.just(BEGINS), st.sampled_from([b"x", b"Traceback (most", b"long" * 6]), st.just(5), st.none())
+begins = st.builds(
+    Line,
+    st.integers(0, 2),
+    st.just(BEGINS),
+    st.sampled_from([b"x", b"Traceback (most", b"long" * 6]),
+    st.just(5),
+    st.none(),
+)
 line = st.one_of(
     begins,
     st.builds(
@@ -81,7 +88,9 @@ one_key = line.map(lambda each: each._replace(key=0, part=BEGINS if each.part ==
 limits = st.sampled_from([JoinLimits(), JoinLimits(keys=1), JoinLimits(record_lines=2, record_bytes=20, bytes=40)])
 
 
-def _run(lines: Sequence[Line], sizes: Sequence[int], bounds: JoinLimits) -> tuple[list[Found], list[tuple[int, str]], object]:
+def _run(
+    lines: Sequence[Line], sizes: Sequence[int], bounds: JoinLimits
+) -> tuple[list[Found], list[tuple[int, str]], object]:
     joiner, out, rejects, at = Joiner(bounds), list[Found](), list[tuple[int, str]](), 0
     for size in (*sizes, len(lines)):
         part = lines[at : at + size]
@@ -105,7 +114,9 @@ def _run(lines: Sequence[Line], sizes: Sequence[int], bounds: JoinLimits) -> tup
     sizes=st.lists(st.integers(1, 12), max_size=12),
     bounds=limits,
 )
-def test_any_cut_gives_the_same_lines_in_the_same_order(lines: list[Line], sizes: list[int], bounds: JoinLimits) -> None:
+def test_any_cut_gives_the_same_lines_in_the_same_order(
+    lines: list[Line], sizes: list[int], bounds: JoinLimits
+) -> None:
     assert _run(lines, sizes, bounds) == _run(lines, [1] * len(lines), bounds)
 
 
@@ -215,7 +226,9 @@ class TestBounds:
 
     def test_a_record_keeps_so_many_bytes(self) -> None:
         joiner = Joiner(JoinLimits(record_bytes=6))
-        assert texts(joiner, Line(0, BEGINS, b"abc"), Line(0, CONTINUES, b" 1234"), Line(0, CONTINUES, b" x")) == [b"abc\n 1"]
+        assert texts(joiner, Line(0, BEGINS, b"abc"), Line(0, CONTINUES, b" 1234"), Line(0, CONTINUES, b" x")) == [
+            b"abc\n 1"
+        ]
         assert joiner.counts.left_out == 2
 
     def test_the_longest_wait_ends_when_too_many_wait(self) -> None:

@@ -191,8 +191,31 @@ class TestManyLines:
     @given(
         line=st.lists(
             st.sampled_from(
-                ["Caused by: ", "Uncaught ", 'Exception in thread "', '" ', "Unhandled exception. ", "at ", " ", "\t"]
-                + ["Traceback", "java.", "a\\", "Io", "Exception", "Error", "Exit", ":", "$", "_", "9", ".", "x", "\r", "-"]
+                [
+                    "Caused by: ",
+                    "Uncaught ",
+                    'Exception in thread "',
+                    '" ',
+                    "Unhandled exception. ",
+                    "at ",
+                    " ",
+                    "\t",
+                    "Traceback",
+                    "java.",
+                    "a\\",
+                    "Io",
+                    "Exception",
+                    "Error",
+                    "Exit",
+                    ":",
+                    "$",
+                    "_",
+                    "9",
+                    ".",
+                    "x",
+                    "\r",
+                    "-",
+                ]
             ),
             max_size=6,
         ).map(lambda parts: "".join(parts).encode())
@@ -240,7 +263,7 @@ class TestSyslog:
 
 class TestLogfmt:
     def test_pairs(self) -> None:
-        line = b'ts=2026-01-02T12:00:00Z lvl=warn app=a service.name=shop msg="took \\"5\\"\\ts \\u00e9" traceID=abc1 err=x'
+        line = b'ts=2026-01-02T12:00:00Z lvl=warn app=a service.name=shop msg="took \\"5\\"\\ts \\u00e9" traceID=abc1'
         found = decoded("logfmt", line)
         assert found.lines == ['took "5"\ts é'.encode()]
         assert (found.severities.tolist(), found.traces) == ([3], ["abc1"])
@@ -286,6 +309,8 @@ class TestCri:
         found = decoded("cri", record, limits=LogDecoderLimits(line_bytes_max=4))
         assert (found.lines, found.severities.tolist(), found.lines_cut) == ([b"boom"], [4], 1)
 
-    @pytest.mark.parametrize("record", [b"x", b"2026-01-02 12:00:00Z stdout F x", HEAD + b"stdin F x", HEAD + b"stdout X x"])
+    @pytest.mark.parametrize(
+        "record", [b"x", b"2026-01-02 12:00:00Z stdout F x", HEAD + b"stdin F x", HEAD + b"stdout X x"]
+    )
     def test_other_lines_are_refused(self, record: bytes) -> None:
         assert reasons(decoded("cri", record)) == ["malformed"]

@@ -7,7 +7,9 @@ from detector.templates.severity import DEBUG, ERROR, FATAL, INFO, UNKNOWN, WARN
 
 
 def test_classes_are_those_of_log_batches() -> None:
-    assert [SEVERITY_CLASSES[place] for place in (UNKNOWN, DEBUG, INFO, WARNING, ERROR, FATAL)] == list(SEVERITY_CLASSES)
+    assert [SEVERITY_CLASSES[place] for place in (UNKNOWN, DEBUG, INFO, WARNING, ERROR, FATAL)] == list(
+        SEVERITY_CLASSES
+    )
 
 
 @pytest.mark.parametrize(
