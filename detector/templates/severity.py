@@ -63,9 +63,9 @@ WORDS: Final[dict[str, int]] = {
             ERROR,
             (
                 "error errors exception exceptions traceback fail failed fails failing failure failures fatal panic "
-                "panicked crash crashed crashing abort aborted aborting refused denied forbidden unauthorized exhausted unable cannot "
-                "can't couldn't oom killed segfault corrupt corrupted corruption unreachable unavailable rejected "
-                "deadlock overflow unhandled uncaught violation severe critical"
+                "panicked crash crashed crashing abort aborted aborting refused denied forbidden unauthorized exhausted "
+                "unable cannot can't couldn't oom killed segfault corrupt corrupted corruption unreachable unavailable "
+                "rejected deadlock overflow unhandled uncaught violation severe critical"
             ),
         ),
         (
