@@ -114,8 +114,8 @@ class LogJudge:
         window = self._weighed(service, row, findings, window_length_ms, describe)
         self._run(service, window)
         self._follow(service, window)
-        chosen = self._choose(service, window)
-        transitions = [] if chosen is None else self._begin(service, window, *chosen)
+        kind, joint = self._choose(service, window)
+        transitions = [] if kind is None else self._begin(service, window, kind, joint=joint)
         for episode in [each for each in service.open if each.detected_ms < window.end_ms]:
             transitions += self._tell(service, episode, window)
         service.window_ms = findings.window_ms
@@ -217,8 +217,8 @@ class LogJudge:
         episode.severity = max(episode.severity, severity, key=SEVERITIES.index)
 
     @staticmethod
-    def _choose(service: LogService, window: _Window) -> tuple[LogKind, bool] | None:
-        """The kind that opens with this window, and whether only all signals together make it open."""
+    def _choose(service: LogService, window: _Window) -> tuple[LogKind | None, bool]:
+        """The kind that opens with this window, if any, and whether only all signals together make it open."""
         policy, own, runs = window.policy, window.own, service.runs
         most = LOG_KINDS.index(service.open[0].kind) if service.open else len(LOG_KINDS)
         cooling = {
@@ -233,12 +233,12 @@ class LogJudge:
             if own[place] >= policy.single_min or runs[place] >= policy.sustained_windows:
                 return kind, False
         if service.open or (window.combined < policy.combined_min and runs[-1] < policy.sustained_windows):
-            return None
+            return None, False
         strongest = max(range(len(LOG_KINDS)), key=own.__getitem__)
         kind = LOG_KINDS[strongest] if own[strongest] > 0.0 else "log.mix_shift"
-        return (kind, True) if kind in allowed else None
+        return (kind if kind in allowed else None), True
 
-    def _begin(self, service: LogService, window: _Window, kind: LogKind, joint: bool) -> list[LogTransition]:  # noqa: FBT001 - told by _choose alone
+    def _begin(self, service: LogService, window: _Window, kind: LogKind, *, joint: bool) -> list[LogTransition]:
         """Open an episode; one of new wording ends those that may have been its beginning, and begins with them."""
         transitions: list[LogTransition] = []
         place = LOG_KINDS.index(kind)
