@@ -12,6 +12,7 @@ from detector.episodes.log_kinds import (
     FORMAT_CHANGE,
     FORMAT_PLACE,
     NOTHING,
+    RANKS,
     REWORDED_KINDS,
     Weights,
     is_rewording,
@@ -33,7 +34,7 @@ LEARNT_WINDOWS: Final = 30
 ends then has not ended because the lines are back."""
 
 COOLED: Final[dict[LogKind, frozenset[LogKind]]] = {
-    kind: frozenset(LOG_KINDS[place:]) for place, kind in enumerate(LOG_KINDS)
+    kind: frozenset(other for other in LOG_KINDS if RANKS[other] >= RANKS[kind]) for kind in LOG_KINDS
 } | {"log.format_change": REWORDED_KINDS | {"log.format_change"}}
 """What may not open for a while after an episode of a kind has closed: what is no more specific. After new wording only
 what that does by itself: a deploy that breaks something is told."""
@@ -220,14 +221,14 @@ class LogJudge:
     def _choose(service: LogService, window: _Window) -> tuple[LogKind | None, bool]:
         """The kind that opens with this window, if any, and whether only all signals together make it open."""
         policy, own, runs = window.policy, window.own, service.runs
-        most = LOG_KINDS.index(service.open[0].kind) if service.open else len(LOG_KINDS)
+        most = RANKS[service.open[0].kind] if service.open else len(LOG_KINDS)
         cooling = {
             blocked
             for kind, closed_ms in zip(LOG_KINDS, service.closed_ms, strict=True)
             if window.end_ms < closed_ms + policy.cooldown_s * 1000.0
             for blocked in COOLED[kind]
         }
-        allowed = [kind for kind in LOG_KINDS[:most] if kind in policy.kinds and kind not in cooling]
+        allowed = [kind for kind in LOG_KINDS if RANKS[kind] < most and kind in policy.kinds and kind not in cooling]
         for kind in allowed:
             place = LOG_KINDS.index(kind)
             if own[place] >= policy.single_min or runs[place] >= policy.sustained_windows:
