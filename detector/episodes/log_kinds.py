@@ -39,7 +39,7 @@ VANISHED_PLACE: Final = LOG_KINDS.index("log.vanished")
 RANKS: Final[Mapping[LogKind, int]] = {
     kind: SURGE_PLACE if kind == "log.vanished" else place for place, kind in enumerate(LOG_KINDS)
 }
-"""How specific a kind is, 0 the most. Surge and vanished are alike: where load is taken out of the counts, what is left of
+"""How specific a kind is, 0 the most. Surge and vanished are alike: load is taken out of the counts, so what is left of
 a service whose lines vanish has a surge, and the other way round."""
 
 REWORDED_SIGNALS: Final = (NEW, RARE, MIX, COUNT_DOWN, SHARE_DOWN, SHARE_UP)
