@@ -3,11 +3,11 @@
 ``python -m benchmarks.log_counts [--series N] [--windows N] [--services N] [--deploys N]``. Three parts:
 
 - count score: diurnal series (log-normal base rates of .005 to 5,000 lines per window, negative binomial, three in ten
-  Poisson), beside Poisson's tail and a Gaussian z of the same means and variances: share of calm windows with two-sided p < 1e-6,
-  bursts and drops found at that p, nanoseconds per series and window of our score;
+  Poisson), beside Poisson's tail and a Gaussian z of the same means and variances: share of calm windows with two-sided
+  p < 1e-6, bursts and drops found at that p, nanoseconds per series and window of our score;
 - calm services: windows with any signal above 8, combined above 6, 4, 3 and 2, per 1e6 windows, by lines per window;
-- deploys that reword 200 messages at once or over up to five windows: how often ``format_change`` says so, in the first window
-  and at all, and how many windows stay loud.
+- deploys that reword 200 messages at once or over up to five windows: how often ``format_change`` says so, in the first
+  window and at all, and how many windows stay loud.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainc, gammaincc, log_ndtr
+from scipy.special import gammainc, gammaincc, log_ndtr  # type: ignore[import-untyped]  # scipy has no stubs
 
 from benchmarks.log_services import VOLUMES, counts_of, played, service
 from benchmarks.report_line import note, show
@@ -54,7 +54,9 @@ def streams(series: int, windows: int) -> tuple[NDArray[np.int64], NDArray[np.in
         kind = int(source.integers(1, 4))
         if done[row - 10 : row + 10, column].any() or (kind == DROP and base[column] <= 20.0):
             continue
-        mean = {BURST: 10.0 * base[column] + 5.0, SMALL_BURST: 3.0 * base[column] + 5.0, DROP: 0.05 * base[column]}[kind]
+        mean = {BURST: 10.0 * base[column] + 5.0, SMALL_BURST: 3.0 * base[column] + 5.0, DROP: 0.05 * base[column]}[
+            kind
+        ]
         found[row : row + INJECTED_WINDOWS, column] = source.poisson(mean, INJECTED_WINDOWS)
         done[row : row + INJECTED_WINDOWS, column] = kind
     return found, done
@@ -175,8 +177,19 @@ def main() -> None:
     scored = count_score(sizes.series, sizes.windows)
     quiet, window_us = calm(sizes.services, 3_000)
     reworded = deploys(sizes.deploys)
-    rows = [[f"{part}: {name}", key, f"{value:.3g}"] for part, found in (("count", scored), ("calm", quiet), ("deploy", reworded)) for name, values in found.items() for key, value in values.items()]  # noqa: E501
-    summary = {"benchmark": "log_counts", "count": scored, "calm_per_million": quiet, "deploys": reworded, "us_per_window": round(window_us, 1)}  # noqa: E501
+    rows = [
+        [f"{part}: {name}", key, f"{value:.3g}"]
+        for part, found in (("count", scored), ("calm", quiet), ("deploy", reworded))
+        for name, values in found.items()
+        for key, value in values.items()
+    ]
+    summary = {
+        "benchmark": "log_counts",
+        "count": scored,
+        "calm_per_million": quiet,
+        "deploys": reworded,
+        "us_per_window": round(window_us, 1),
+    }
     show("Signals of log streams", ("part", "measure", "value"), rows, summary)
 
 

@@ -1,7 +1,8 @@
 """The service's rhythm by hour of the day and of the week, as a factor on what is usual.
 
 Lines per window are averaged hour by hour. Once all hours of a day are known the factor is the hour's average over that
-of all hours, in a straight line from the middle of one hour to that of the next; once all of a week are, by the week. Before, it is 1.
+of all hours, in a straight line from the middle of one hour to that of the next; once all of a week are, by the week.
+Before, it is 1.
 """
 
 from typing import Final

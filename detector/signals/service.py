@@ -13,8 +13,8 @@ from detector.log_batches import RECENT_WINDOWS, WindowFindings
 from detector.signals.findings import findings_of
 from detector.signals.judged import JUDGED
 from detector.signals.limits import SignalLimits
-from detector.signals.records import CLASSES, LEVELS, RATE, SERIES, SERVICE
 from detector.signals.merging import fold
+from detector.signals.records import CLASSES, LEVELS, RATE, SERIES, SERVICE
 from detector.signals.stored import KeptSignals, kept_window
 from detector.signals.window import OUT, close_window
 
@@ -49,8 +49,8 @@ class OpenWindow:
 class ServiceSignals:
     """Judges the windows of one service by what its windows before have shown.
 
-    State and findings are a function of the lines counted into each window, of merges and evictions where they came, and of the order in
-    which windows are closed: of no batch and no clock.
+    State and findings are a function of the lines counted into each window, of merges and evictions where they came,
+    and of the order in which windows are closed: of no batch and no clock.
     """
 
     def __init__(self, limits: SignalLimits) -> None:
@@ -176,14 +176,19 @@ class ServiceSignals:
         """The state as it is now; :func:`detector.signals.stored.laid_out` lays it out."""
         rows = self._rows[: self._used]
         numbers = np.flatnonzero(rows["total"]).astype(np.int32)
-        windows = [kept_window(start_ms, each.lines, each.severities, each.classes) for start_ms, each in self._open.items()]
+        windows = [
+            kept_window(start_ms, each.lines, each.severities, each.classes) for start_ms, each in self._open.items()
+        ]
         return KeptSignals(
             numbers, rows[numbers], self._service.copy(), self._rates.copy(), self._whole.copy(), windows
         )
 
     @classmethod
     def of(cls, kept: KeptSignals, limits: SignalLimits) -> "ServiceSignals":
-        """Signals that go on where the copied ones were. Raises ``SnapshotRefusedError`` where they exceed the limits."""
+        """Signals that go on where the copied ones were.
+
+        Raises ``SnapshotRefusedError`` where they exceed the limits.
+        """
         highest = max([0, *kept.numbers.tolist(), *(int(n) for each in kept.windows for n in each.numbers)])
         if highest > limits.templates or len(kept.windows) > OPEN_MAX:
             raise SnapshotRefusedError(

@@ -1,10 +1,10 @@
 """Signals as columns, for snapshots: those of many services side by side.
 
-Version 1. Of the templates in use ``rows.*``, one column per field of ``SERIES``, and ``numbers`` int32; ``whole.*`` the
-same of each service's lines, ``service.*`` by ``SERVICE``, ``rates.*`` by ``RATE``, nine of each service. Of open windows
-``window_starts`` int64[w] and ``window_classes`` int64[w, 7], and of the templates with lines in them ``open_numbers``
-int32, ``open_lines`` uint32, ``open_severities`` int8. ``shape`` int64[services, 2]: templates and open windows of each;
-``open_counts`` int64[w]: templates with lines.
+Version 1. Of the templates in use ``rows.*``, one column per field of ``SERIES``, and ``numbers`` int32; ``whole.*``
+the same of each service's lines, ``service.*`` by ``SERVICE``, ``rates.*`` by ``RATE``, nine of each service. Of open
+windows ``window_starts`` int64[w] and ``window_classes`` int64[w, 7], and of the templates with lines in them
+``open_numbers`` int32, ``open_lines`` uint32, ``open_severities`` int8. ``shape`` int64[services, 2]: templates and
+open windows of each; ``open_counts`` int64[w]: templates with lines.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class KeptWindow(NamedTuple):
 
 
 class KeptSignals(NamedTuple):
-    """A copy of one service's signals: ``rows`` SERIES[t] of the templates in use, and SERVICE[1], RATE[9], SERIES[1]."""
+    """A copy of one service's signals: ``rows`` SERIES[t] of templates in use, and SERVICE[1], RATE[9], SERIES[1]."""
 
     numbers: NDArray[np.int32]
     rows: NDArray[np.void]
@@ -84,7 +84,9 @@ def taken_apart(columns: Columns) -> list[KeptSignals]:
     templates, open_windows = (int(total) for total in shape.sum(axis=0))
     open_counts = _counts(columns, "open_counts", 0)
     if len(open_counts) != open_windows:
-        raise SnapshotRefusedError(f"the snapshot has {len(open_counts)} open windows of signals, expected {open_windows}")
+        raise SnapshotRefusedError(
+            f"the snapshot has {len(open_counts)} open windows of signals, expected {open_windows}"
+        )
     lines = int(open_counts.sum())
     numbers = _numbers(columns, "numbers", templates)
     rows, service, rates, whole = (
