@@ -22,7 +22,7 @@ GAIN: Final = 0.02
 SLOW_GAIN: Final = 1.0 / 4_320
 PRIOR_EVENTS: Final = 0.5
 """Worth of the slow mean."""
-CLUMP_PRIOR: Final = 2.0
+CLUMP_PRIOR: Final = 5.0
 CLUMP_WINDOWS: Final = 5.0
 """Lines of something seen in few windows come three at a time: so much more than a mean is the variance, and after so
 many windows with lines half as much."""
