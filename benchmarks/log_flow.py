@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.log_flow [--lines N] [--only FORMAT]``. Lines of eight services, 500 a second of event time, in
 batches of 2,000 records, of about 71, 140 and 539 characters; generated, seeded, no line twice. The first third warms
-everything up, the rest is measured: lines per second of processor time. Beside it, in the same run, the same with drain3
-in the place of our miner, with the masks of its example and without: its time per line on the messages and the rest of
-our time. The last line is JSON.
+everything up, the rest is measured: lines per second of processor time. Beside it, in the same run, the same with
+drain3 in the place of our miner, with the masks of its example and without: its time per line on the messages and the
+rest of our time. The last line is JSON.
 """
 
 import argparse
