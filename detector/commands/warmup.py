@@ -17,7 +17,8 @@ from detector.settings import (
     Settings,
 )
 from detector.state import decode, encode
-from detector.wiring import COMPILED_LEARNERS, PipelineFactory
+from detector.wiring import PipelineFactory
+from detector.wiring_models import COMPILED_LEARNERS
 
 WARM_UP_RECORDS: Final = 256
 """Enough for every kernel to leave its warm-up and for an episode at the end."""
