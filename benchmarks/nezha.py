@@ -33,6 +33,8 @@ from detector.templates import TemplateMiner, message_of
 WINDOW_MS: Final = 60_000
 CUT_MS: Final = 8_500
 """Minutes were cut here."""
+WHOLE_MS: Final = 30_000
+"""A window with less recorded is left out: recordings end some seconds too late."""
 WARM_UP: Final = 6
 CODE_FAULTS: Final = ("exception", "return")
 TOP: Final = 3
@@ -120,6 +122,8 @@ def rooms(lines: Sequence[Line], limits: SignalLimits) -> Findings:
     windows: dict[int, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
         windows[window_of(line.time_ms)][line.service].append(line)
+    for start_ms in [start_ms for start_ms, by_service in windows.items() if _span_ms(by_service) < WHOLE_MS]:
+        del windows[start_ms]
     services = sorted({line.service for line in lines})
     miners = {service: TemplateMiner() for service in services}
     signals = {service: ServiceSignals(limits) for service in services}
@@ -134,6 +138,12 @@ def rooms(lines: Sequence[Line], limits: SignalLimits) -> Findings:
             found[service, start_ms] = signals[service].close(services.index(service), start_ms)
         last_ms = start_ms
     return found
+
+
+def _span_ms(by_service: dict[str, list[Line]]) -> int:
+    """Time between the first and the last line of a window."""
+    times = [line.time_ms for lines in by_service.values() for line in lines]
+    return max(times) - min(times)
 
 
 def _count(miner: TemplateMiner, signals: ServiceSignals, start_ms: int, lines: Sequence[Line]) -> None:

@@ -24,7 +24,7 @@ PRIOR_EVENTS: Final = 0.5
 """Worth of the slow mean."""
 CLUMP_PRIOR: Final = 5.0
 CLUMP_WINDOWS: Final = 5.0
-"""Lines of something seen in few windows come six at a time: so much more than a mean is the variance, and after so
+"""Lines of something seen in few windows come three at a time: so much more than a mean is the variance, and after so
 many windows with lines half as much."""
 EVENTS_HALF: Final = 200.0
 """With so many events remembered a variance is halfway between linear and square."""
@@ -34,6 +34,8 @@ PREFILTER_SDS: Final = 2.0
 PREFILTER_LINES: Final = 0.5
 SEASONAL_GAIN: Final = 0.9
 """The seasonal mean is believed once its errors are smaller by this much."""
+CLUMPS_KNOWN: Final = 200.0
+"""Windows after which half of what they showed about clumps is believed: an incident is not to be one of a young series."""
 CLUMPS_CLIPPED: Final = 400.0
 """Variances: no clump counts for more."""
 CLIPPED_SQUARES: Final = 16.0
@@ -66,8 +68,9 @@ def slow_mean(row: np.void) -> float:
 
 @compiled
 def clump_of(row: np.void, slow: float) -> float:
-    """Variance in means, beyond 1, over days."""
-    return max(float(row["clumps"]), 0.0) / slow
+    """Variance in means, beyond 1, over days; believed as far as the history is long."""
+    known = float(row["slow_windows"]) / (float(row["slow_windows"]) + CLUMPS_KNOWN * SLOW_GAIN)
+    return known * max(float(row["clumps"]), 0.0) / slow
 
 
 @compiled

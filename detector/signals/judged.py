@@ -11,7 +11,7 @@ from detector.compiled import compiled
 from detector.signals import counts as ct
 from detector.signals.novelty import rarity
 from detector.signals.records import CLASSES, LEVELS, ROLL_WINDOWS
-from detector.signals.shares import CELL_MIN, REST_MIN, REST_SPREAD, g_term, share_expected
+from detector.signals.shares import CELL_MIN, cell_spread, REST_MIN, REST_SPREAD, g_term, share_expected
 from detector.signals.tails import none_digits
 
 LN_10: Final = math.log(10.0)
@@ -89,7 +89,7 @@ def judge_templates(
                 found[RARITY] = k
         cell = lines * float(row["decayed"]) / recent_lines if recent_lines > 0.0 else 0.0
         if cell >= CELL_MIN:
-            judged[i, MIX] = g_term(x, cell, share_variance / share_mean)
+            judged[i, MIX] = g_term(x, cell, cell_spread(row, cell))
             found[G] += judged[i, MIX]
             found[FREEDOM] += 1.0
             own_lines += x

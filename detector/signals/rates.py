@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from detector.compiled import compiled
-from detector.signals.counts import CLIPPED_SQUARES, CLUMPS_CLIPPED, GAIN, PRIOR_EVENTS, digits, spread_of
+from detector.signals.counts import CLIPPED_SQUARES, CLUMPS_CLIPPED, CLUMPS_KNOWN, GAIN, PRIOR_EVENTS, digits, spread_of
 
 RATE_GAIN: Final = 0.005
 """Of the spread: 200 windows."""
@@ -26,6 +26,7 @@ def rate_spread(rate: np.void, mean: float) -> float:
     events = float(rate["decayed"])
     square = max(float(rate["excess"]), 0.0) / float(rate["square"]) if float(rate["square"]) > 0.0 else 0.0
     linear = max(float(rate["clumps"]), 0.0) / float(rate["mean"]) if float(rate["mean"]) > MEAN_MIN else 0.0
+    linear *= float(rate["windows"]) / (float(rate["windows"]) + CLUMPS_KNOWN * CLUMPS_GAIN)
     unsure = mean * mean / (events + 1.0)
     return spread_of(mean, events, square, linear, float(rate["active"])) + unsure
 

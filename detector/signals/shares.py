@@ -22,6 +22,7 @@ from detector.signals.tails import gamma_digits
 
 CELL_MIN: Final = 1.0
 """Lines expected of a template that is a cell of its own."""
+CELL_SPREAD_MIN: Final = 0.02
 REST_MIN: Final = 0.5
 REST_SPREAD: Final = 6.0
 """What comes rarely comes in clumps."""
@@ -47,6 +48,13 @@ def share_expected(row: np.void, lines: float, recent_lines: float, all_slow: fl
     return mean, spread_of(mean, events, square, clump_of(row, slow), float(row["active"])) + mean * mean / (
         events + 1.0
     )
+
+
+@compiled
+def cell_spread(row: np.void, mean: float) -> float:
+    """Variance of a cell in means: what its share has shown, and what is not known about it."""
+    square = max(float(row["share_excess"]), 0.0) / float(row["share_square"]) if row["share_square"] > 0.0 else 0.0
+    return 1.0 + CELL_SPREAD_MIN + mean * (square + 1.0 / (float(row["decayed"]) + 1.0))
 
 
 @compiled
