@@ -5,10 +5,11 @@ Ticket data: around each fault three minutes were recorded, the first before it.
 9th second, so windows of 60 s are laid there; between recordings the partition is silent. Lines that are in two files
 count once. A day has 84 windows, so signals warm up for fewer than by default; episodes that begin earlier are left out.
 
-- ``auc_*``: the injected service's windows during faults of that type against the windows of all other services at the same
-  time, by ``score``; ``auc_combined_*`` by ``combined``;
-- ``top3``: share of episodes in which the injected service is among the three services with the largest score of any
-  of the episode's windows.
+- ``auc_*``: the injected service of an episode with a fault of that type (``code``: exception and return) against the other 26, each by its largest
+  ``score`` in the windows of the fault; ``auc_combined_*`` by ``combined``; ``auc_windows_*``: window by window, the one
+  in which the injection was made included where at least half of it is left;
+- ``top3``: share of episodes with a code fault in which the injected service is among the three with the largest
+  score; ``top3_all`` of all episodes.
 """
 
 import argparse
@@ -35,7 +36,8 @@ CUT_MS: Final = 8_500
 """Minutes were cut here."""
 WHOLE_MS: Final = 30_000
 """A window with less recorded is left out: recordings end some seconds too late."""
-WARM_UP: Final = 6
+WARM_UP: Final = 10
+"""The episodes before are those of one service, which was never recorded without its fault."""
 CODE_FAULTS: Final = ("exception", "return")
 TOP: Final = 3
 FAULT_WINDOWS: Final = 3
@@ -190,16 +192,18 @@ def measured(found: Findings, faults: Sequence[Fault], warm_up: int) -> dict[str
         windows = [start_ms for start_ms in during(fault, starts) if starts.index(start_ms) >= warm_up]
         if not windows:
             continue
+        kinds = (fault.kind, "code" if fault.kind in CODE_FAULTS else "other")
         for name, value in (("auc", _score), ("auc_combined", _combined)):
-            own = [value(found[fault.service, start_ms]) for start_ms in windows]
-            others = [value(found[s, start_ms]) for s in services if s != fault.service for start_ms in windows]
-            for kind in (fault.kind, "code" if fault.kind in CODE_FAULTS else "other"):
-                scored[f"{name}_{kind}"].append((own, others))
+            by_window = {s: [value(found[s, start_ms]) for start_ms in windows] for s in services}
+            own, others = by_window.pop(fault.service), by_window.values()
+            for kind in kinds:
+                scored[f"{name}_{kind}"].append(([max(own)], [max(other) for other in others]))
+                scored[f"{name}_windows_{kind}"].append((own, [x for other in others for x in other]))
         most = {service: max(_score(found[service, start_ms]) for start_ms in windows) for service in services}
         rank = 1 + sum(most[service] > most[fault.service] for service in services)
         rank += sum(most[service] == most[fault.service] for service in services if service != fault.service) // 2
         ranks["all"].append(rank)
-        ranks["code" if fault.kind in CODE_FAULTS else "other"].append(rank)
+        ranks[kinds[1]].append(rank)
     result = {
         name: auc([x for own, _ in parts for x in own], [x for _, others in parts for x in others])
         for name, parts in sorted(scored.items())
