@@ -1,13 +1,15 @@
 """One day of real logs of 27 services with injected faults: do the signals point at the service that has the fault?
 
-``python -m benchmarks.nezha --data DIR [--warm-up WINDOWS]``. DIR holds ``log/*.csv.gz`` and ``*-fault_list.json`` of Nezha's Train
-Ticket data: around each fault three minutes were recorded, the first before it. The recorder cut minutes between their 8th and
-9th second, so windows of 60 s are laid there; between recordings the partition is silent. Lines that are in two files
-count once. A day has 84 windows, so signals warm up for fewer than by default; episodes that begin earlier are left out.
+``python -m benchmarks.nezha --data DIR [--warm-up WINDOWS]``. DIR holds ``log/*.csv.gz`` and ``*-fault_list.json`` of
+Nezha's Train Ticket data: around each fault three minutes were recorded, the first before it. The recorder cut minutes
+between their 8th and 9th second, so windows of 60 s are laid there; between recordings the partition is silent. Lines
+that are in two files count once. A day has 84 windows, so signals warm up for fewer than by default; episodes that
+begin earlier are left out.
 
-- ``auc_*``: the injected service of an episode with a fault of that type (``code``: exception and return) against the other 26, each by its largest
-  ``score`` in the windows of the fault; ``auc_combined_*`` by ``combined``; ``auc_windows_*``: window by window, the one
-  in which the injection was made included where at least half of it is left;
+- ``auc_*``: the injected service of an episode with a fault of that type (``code``: exception and return) against the
+  other 26, each by its largest ``score`` in the windows of the fault; ``auc_combined_*`` by ``combined``;
+  ``auc_windows_*``: window by window, the one in which the injection was made included where at least half of it is
+  left;
 - ``top3``: share of episodes with a code fault in which the injected service is among the three with the largest
   score; ``top3_all`` of all episodes.
 """
@@ -235,8 +237,8 @@ def main(source: Source = rooms) -> int:
     found = source(lines, SignalLimits(warm_up_windows=given.warm_up))
     result = measured(found, faults, given.warm_up)
     summary = {"benchmark": "nezha", "lines": len(lines), "warm_up": given.warm_up, **result}
-    show("Faults in real logs", ("measure", "value"), [[name, f"{value:.3f}"] for name, value in result.items()], summary)
-    return 0
+    show("Faults in real logs", ("measure", "value"), [[name, f"{value:.3f}"] for name, value in result.items()],
+    summary) return 0
 
 
 if __name__ == "__main__":

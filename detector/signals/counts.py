@@ -35,7 +35,8 @@ PREFILTER_LINES: Final = 0.5
 SEASONAL_GAIN: Final = 0.9
 """The seasonal mean is believed once its errors are smaller by this much."""
 CLUMPS_KNOWN: Final = 200.0
-"""Windows after which half of what they showed about clumps is believed: an incident is not to be one of a young series."""
+"""Windows after which half of what they showed about clumps is believed: an incident is not to be one of a young
+series."""
 CLUMPS_CLIPPED: Final = 400.0
 """Variances: no clump counts for more."""
 CLIPPED_SQUARES: Final = 16.0
@@ -129,10 +130,6 @@ def learn(row: np.void, x: float, mean: float, variance: float, season: float, s
     slow_remembered = (1.0 - slow_gain) * float(row["slow_weight"]) + slow_gain
     row["slow_weight"] = slow_remembered
     slow_step = slow_gain / slow_remembered
-    row["error"] += slow_step * (min(off * off, limit) / (mean + 1.0) - float(row["error"]))
-    row["seasonal_error"] += slow_step * (
-        min(season_off * season_off, limit) / (mean + 1.0) - float(row["seasonal_error"])
-    )
     deviation = (x - mean) * (x - mean)
     row["excess"] += slow_step * (min(deviation, limit) - mean - float(row["excess"]))
     row["square"] += slow_step * (mean * mean - float(row["square"]))
@@ -140,8 +137,13 @@ def learn(row: np.void, x: float, mean: float, variance: float, season: float, s
     slow_remembered = (1.0 - SLOW_GAIN) * float(row["slow_windows"]) + SLOW_GAIN
     row["slow_windows"] = slow_remembered
     slow_step = SLOW_GAIN / slow_remembered
+    limit = CLUMPS_CLIPPED * variance
+    row["error"] += slow_step * (min(off * off, limit) / (mean + 1.0) - float(row["error"]))
+    row["seasonal_error"] += slow_step * (
+        min(season_off * season_off, limit) / (mean + 1.0) - float(row["seasonal_error"])
+    )
     row["slow_mean"] += slow_step * (x - float(row["slow_mean"]))
-    row["clumps"] += slow_step * (min(deviation, CLUMPS_CLIPPED * variance) - mean - float(row["clumps"]))
+    row["clumps"] += slow_step * (min(deviation, limit) - mean - float(row["clumps"]))
     row["presence"] += slow_step * (present - float(row["presence"]))
     row["active"] += present
     row["windows"] += 1

@@ -11,7 +11,7 @@ from detector.compiled import compiled
 from detector.signals import counts as ct
 from detector.signals.novelty import rarity
 from detector.signals.records import CLASSES, LEVELS, ROLL_WINDOWS
-from detector.signals.shares import CELL_MIN, cell_spread, REST_MIN, REST_SPREAD, g_term, share_expected
+from detector.signals.shares import CELL_MIN, REST_MIN, REST_SPREAD, cell_spread, g_term, share_expected
 from detector.signals.tails import none_digits
 
 LN_10: Final = math.log(10.0)

@@ -28,14 +28,14 @@ def fold(rows: NDArray[np.void], number: int, into: int) -> None:
     row["weight"] = weight
     weight = max(float(row["slow_weight"]), float(other["slow_weight"]))
     own, share = float(row["slow_weight"]) / weight, float(other["slow_weight"]) / weight
-    row["error"] = own * float(row["error"]) + share * float(other["error"])
-    row["seasonal_error"] = own * float(row["seasonal_error"]) + share * float(other["seasonal_error"])
     row["excess"] = own * float(row["excess"]) + share * float(other["excess"])
     row["square"] = _square_of_sum(own * float(row["square"]), share * float(other["square"]))
     row["slow_weight"] = weight
     weight = max(float(row["slow_windows"]), float(other["slow_windows"]))
     own, share = float(row["slow_windows"]) / weight, float(other["slow_windows"]) / weight
     row["slow_windows"] = weight
+    row["error"] = own * float(row["error"]) + share * float(other["error"])
+    row["seasonal_error"] = own * float(row["seasonal_error"]) + share * float(other["seasonal_error"])
     row["slow_mean"] = own * float(row["slow_mean"]) + share * float(other["slow_mean"])
     row["clumps"] = own * float(row["clumps"]) + share * float(other["clumps"])
     first, second = own * float(row["presence"]), share * float(other["presence"])

@@ -95,6 +95,9 @@ SERVICE: Final = np.dtype(
         ("slow_lines", np.float64),
         ("season", np.float64),
         ("season_mean", np.float64),
+        ("smooth_error", np.float64),
+        ("stepped_error", np.float64),
+        ("stepped", np.int64),
         ("hour", np.int64),
         ("hour_sum", np.float64),
         ("hour_windows", np.int64),
@@ -108,5 +111,5 @@ SERVICE: Final = np.dtype(
 """Of a service: ``decayed`` lines for shares; ``mix_*`` how the G statistic usually is; ``held`` windows of slowed
 learning, ``changing`` windows left in which a change of format is learnt at once; ``roll_*`` new templates of the last
 windows and their expected number per line; ``season`` the
-factor of the last window, ``season_mean`` as remembered as the means are; ``hour`` of the epoch, and lines per window
-by hour of the day and of the week."""
+factor of the last window, ``season_mean`` as remembered as the means are; squared errors of a smooth and of a
+``stepped`` season; ``hour`` of the epoch, and lines per window by hour of the day and of the week."""

@@ -22,7 +22,7 @@ from detector.signals.learning import (
 from detector.signals.novelty import RARITIES, new_per_line, rare_digits
 from detector.signals.rates import faded, learn_rate, rate_digits, rate_spread, usual_share
 from detector.signals.records import CLASSES, LEVELS, ROLL_WINDOWS
-from detector.signals.seasons import HOUR_MS, end_hour, factor_at
+from detector.signals.seasons import HOUR_MS, end_hour, factor_at, learn_season
 from detector.signals.shares import MIX_LINES_MIN, learn_mix, mix_digits
 
 NEW_WINDOWS: Final = 3
@@ -183,8 +183,7 @@ def close_window(
         learn_mix(service, found[jd.G], found[jd.FREEDOM], lines, min(pace, 1.0))
     if service["held"] >= HELD_MAX:
         _renew_service(rows, service, whole)
-    service["hour_sum"] += min(lines, mean + HIGH * math.sqrt(variance)) if ready else lines
-    service["hour_windows"] += 1
+    learn_season(service, lines, window_ms + offset_ms)
     service["place"] = (place + 1) % RECENT_WINDOWS
     service["windows"] += 1
 
