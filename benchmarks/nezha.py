@@ -1,4 +1,4 @@
-"""One day of real logs of 27 services with injected faults: do the signals point at the service that has the fault?
+"""One day of real logs of 27 services with injected faults: whether the signals point at the service at fault.
 
 ``python -m benchmarks.nezha --data DIR [--warm-up WINDOWS]``. DIR holds ``log/*.csv.gz`` and ``*-fault_list.json`` of
 Nezha's Train Ticket data: around each fault three minutes were recorded, the first before it. The recorder cut minutes
@@ -21,7 +21,7 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,7 +29,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from benchmarks.report_line import note, show
-from detector.log_batches import SEVERITY_CLASSES, WindowFindings
+from detector.log_batches import WindowFindings
 from detector.signals import ServiceSignals, SignalLimits
 from detector.templates import TemplateMiner, message_of
 
@@ -99,9 +99,7 @@ def _line(time_ms: int, pod: str, text: str) -> Line:
     found = _HEADER.match(logged)
     severity, message = (found[1], found[2]) if found else ("", logged)
     message = _TRACE.sub("", message, count=1)
-    return Line(
-        time_ms, service_of(pod), _CLASSES.get(severity, 0), message_of(message.encode().rstrip().split(b"\n"))
-    )
+    return Line(time_ms, service_of(pod), _CLASSES.get(severity, 0), message_of(message.encode().rstrip().split(b"\n")))
 
 
 def read_faults(folder: Path) -> list[Fault]:
@@ -110,9 +108,7 @@ def read_faults(folder: Path) -> list[Fault]:
     for path in sorted(folder.glob("*fault_list.json")):
         for fault in (each for part in json.loads(path.read_bytes()).values() for each in part):
             injected = datetime.strptime(fault["inject_time"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-            found.append(
-                Fault(int(injected.timestamp() * 1000), service_of(fault["inject_pod"]), fault["inject_type"])
-            )
+            found.append(Fault(int(injected.timestamp() * 1000), service_of(fault["inject_pod"]), fault["inject_type"]))
     return sorted(found)
 
 
@@ -179,8 +175,7 @@ def during(fault: Fault, starts: Sequence[int]) -> list[int]:
     return [
         start_ms
         for start_ms in starts
-        if first <= start_ms < first + FAULT_WINDOWS * WINDOW_MS
-        and start_ms + CUT_MS + WINDOW_MS // 2 >= fault.time_ms
+        if first <= start_ms < first + FAULT_WINDOWS * WINDOW_MS and start_ms + CUT_MS + WINDOW_MS // 2 >= fault.time_ms
     ]
 
 
@@ -237,8 +232,9 @@ def main(source: Source = rooms) -> int:
     found = source(lines, SignalLimits(warm_up_windows=given.warm_up))
     result = measured(found, faults, given.warm_up)
     summary = {"benchmark": "nezha", "lines": len(lines), "warm_up": given.warm_up, **result}
-    show("Faults in real logs", ("measure", "value"), [[name, f"{value:.3f}"] for name, value in result.items()],
-    summary) return 0
+    rows = [[name, f"{value:.3f}"] for name, value in result.items()]
+    show("Faults in real logs", ("measure", "value"), rows, summary)
+    return 0
 
 
 if __name__ == "__main__":

@@ -51,9 +51,7 @@ def _factors(lines: FloatArray, usual: float, local_ms: int) -> tuple[float, flo
 
 @compiled
 def factors_at(service: np.void, local_ms: int) -> tuple[float, float, float]:
-    """Both seasonal factors at a local time, milliseconds since the epoch, and the lines that are usual; 1, 1 and 0
-    before.
-    """
+    """Both factors at a local time, epoch milliseconds, and the lines that are usual; 1, 1 and 0 before a day."""
     usual = _usual(service["week_lines"], service["week_seen"])
     if usual > 0.0:
         smooth, stepped = _factors(service["week_lines"], usual, local_ms)

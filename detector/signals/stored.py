@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import IntArray
-from detector.columns import Columns, fields_of, prefixed, taken, under
+from detector.columns import Columns, fields_of, prefixed, taken
 from detector.errors import SnapshotRefusedError
 from detector.signals.records import CLASSES, LEVELS, RATE, SERIES, SERVICE
 
@@ -90,7 +90,7 @@ def taken_apart(columns: Columns) -> list[KeptSignals]:
     lines = int(open_counts.sum())
     numbers = _numbers(columns, "numbers", templates)
     rows, service, rates, whole = (
-        _records(under(name, columns), dtype, count)
+        _records(columns, name, dtype, count)
         for name, dtype, count in (
             ("rows", SERIES, templates),
             ("service", SERVICE, services),
@@ -151,11 +151,11 @@ def _numbers(columns: Columns, name: str, length: int) -> NDArray[np.int32]:
     return column
 
 
-def _records(columns: Columns, dtype: np.dtype[Any], count: int) -> NDArray[np.void]:
-    """Records of their fields' columns."""
+def _records(columns: Columns, prefix: str, dtype: np.dtype[Any], count: int) -> NDArray[np.void]:
+    """Records of their fields' columns, ``prefix.field``."""
     assert dtype.names is not None
     records = np.zeros(count, dtype)
     for name in dtype.names:
         field = dtype[name]
-        records[name] = taken(columns, name, field.base, (count, *field.shape))
+        records[name] = taken(columns, f"{prefix}.{name}", field.base, (count, *field.shape))
     return records
