@@ -219,6 +219,12 @@ class TestBounds:
         with pytest.raises(AssertionError, match="too many windows"):
             signals.count(OPEN_MAX * WINDOW_MS, empty, empty.astype(np.int8))
 
+    def test_a_window_without_lines_is_closed_before_three_open_ones(self) -> None:
+        signals = ServiceSignals(SignalLimits())
+        for k in (1, 2, 3):
+            signals.count(k * WINDOW_MS, np.ones(k, np.int64), np.ones(k, np.int8))
+        assert [signals.close(0, k * WINDOW_MS).lines for k in range(5)] == [0, 1, 2, 3, 0]
+
     def test_windows_are_closed_in_order(self) -> None:
         signals = ServiceSignals(SignalLimits())
         signals.count(0, np.ones(1, np.int64), np.ones(1, np.int8))
