@@ -54,12 +54,13 @@ def share_expected(row: np.void, lines: float, recent_lines: float, all_slow: fl
 def share_digits(x: float, lines: float, mean: float, variance: float) -> tuple[float, float]:
     """-log10 P of a share as large, and as small.
 
-    Where it is more than half of the lines the rest is judged: its tail is the longer one.
+    Where it is more than half of the lines the rest is judged, too: whichever has the longer tail counts.
     """
+    up, down = digits(x, mean, variance)
     if 2.0 * mean <= lines:
-        return digits(x, mean, variance)
-    up, down = digits(lines - x, max(lines - mean, MEAN_MIN), variance)
-    return down, up
+        return up, down
+    rest_up, rest_down = digits(lines - x, max(lines - mean, MEAN_MIN), variance)
+    return min(up, rest_down), min(down, rest_up)
 
 
 @compiled
