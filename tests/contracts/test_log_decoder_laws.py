@@ -4,6 +4,7 @@ A format brings a strategy for its good records in ``GOOD``; what is broken, tor
 those here.
 """
 
+import functools
 import json
 from typing import Final
 
@@ -181,11 +182,14 @@ def record_of(name: str) -> st.SearchStrategy[bytes | None]:
     )
 
 
-def decoder_of(name: str) -> LogDecoder:
+def new_decoder(name: str) -> LogDecoder:
+    """One that has seen nothing."""
     limits = LogDecoderLimits(record_bytes_max=RECORD_BYTES_MAX, line_bytes_max=LINE_BYTES_MAX)
     return LOG_DECODERS[name](LogPaths(), limits)
 
 
+decoder_of = functools.cache(new_decoder)
+"""One that has seen what earlier examples had, which must not show."""
 every_decoder = pytest.mark.parametrize("name", sorted(LOG_DECODERS))
 
 Line = tuple[int, SeriesKey, int, int, bytes, int, str | None]
@@ -218,10 +222,10 @@ def test_every_registered_decoder_is_tried() -> None:
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(data=st.data())
 def test_accounts_for_every_record_and_never_raises(name: str, data: st.DataObject) -> None:
-    values = data.draw(st.lists(record_of(name), max_size=45))
+    values = data.draw(st.lists(record_of(name), max_size=36))
     decoder = decoder_of(name)
     found = decoder.decode(batch_of(values, first_offset=5, timestamp_ms=STAMP_MS))
     rejected = [reject.row for reject in found.rejects]
@@ -238,13 +242,13 @@ def test_accounts_for_every_record_and_never_raises(name: str, data: st.DataObje
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(data=st.data(), sizes=st.lists(st.integers(1, 40), max_size=20))
 def test_any_cut_of_the_stream_gives_the_same_lines_and_rejects(
     name: str, data: st.DataObject, sizes: list[int]
 ) -> None:
-    values = data.draw(st.lists(record_of(name), max_size=45))
-    whole = decoder_of(name).decode(batch_of(values, timestamp_ms=STAMP_MS))
+    values = data.draw(st.lists(record_of(name), max_size=36))
+    whole = new_decoder(name).decode(batch_of(values, timestamp_ms=STAMP_MS))
     decoder = decoder_of(name)
     lines: list[Line] = []
     refusals: list[Refusal] = []
@@ -262,7 +266,7 @@ def test_any_cut_of_the_stream_gives_the_same_lines_and_rejects(
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(data=st.data())
 def test_a_record_alone_equals_the_same_record_in_company(name: str, data: st.DataObject) -> None:
     value, company = data.draw(record_of(name)), data.draw(GOOD[name])
@@ -274,7 +278,7 @@ def test_a_record_alone_equals_the_same_record_in_company(name: str, data: st.Da
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(data=st.data())
 def test_a_good_record_gives_lines_of_nameable_services(name: str, data: st.DataObject) -> None:
     decoder = decoder_of(name)
@@ -287,7 +291,7 @@ def test_a_good_record_gives_lines_of_nameable_services(name: str, data: st.Data
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(data=st.data())
 def test_what_is_not_told_a_time_has_none(name: str, data: st.DataObject) -> None:
     values = data.draw(st.lists(record_of(name), max_size=20))
