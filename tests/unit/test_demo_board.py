@@ -2,7 +2,7 @@
 
 import pytest
 
-from detector.commands.demo_board import duration, short, sparkline
+from detector.commands.drawing import duration, short, sparkline
 
 
 @pytest.mark.parametrize(
