@@ -39,7 +39,9 @@ class LogBatch:
     event time in epoch milliseconds; ``severities`` int8[m], places in ``SEVERITY_CLASSES``; ``lines`` m messages as
     they are to be mined (of many lines: their message), without their header; ``parts`` int8[m], ``WHOLE``,
     ``CONTINUES`` or ``PARTIAL``; ``traces`` m trace ids, None where no record of the batch has one. ``formats`` counts
-    records by the format that they had. Every record has at least one line or exactly one reject.
+    records by the format that they had; ``lines_cut`` those that were longer than the decoder's limit; ``in_pieces``
+    whether something in the batch made the decoder go record by record. Every record has at least one line or exactly
+    one reject.
     """
 
     rows: IntArray
@@ -52,6 +54,8 @@ class LogBatch:
     traces: Sequence[str | None] | None
     rejects: Sequence[Reject]
     formats: Mapping[str, int] = field(default_factory=dict)
+    lines_cut: int = 0
+    in_pieces: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.rows)

@@ -36,7 +36,7 @@ class LogPassage:
         logs.templates_evicted += after.evicted - before.evicted
 
     def seen(self, service: str) -> None:
-        """This service had lines in a window that closed."""
+        """Note a service that had lines in a window that closed."""
         if self.logs.active is None:
             self.logs.active = set()
         self.logs.active.add(service)

@@ -208,7 +208,9 @@ class LogPipeline:
     def _next_close(self, times_ms: IntArray, start: int) -> int:
         """The first row from ``start`` on that makes a window close, or how many rows there are."""
         if self._watermark_ms == WATERMARK_NONE:
-            self._watermark_ms = int(times_ms[start])
+            self._watermark_ms = int(times_ms[start])  # of a line that only goes on with another: still unknown
+            if self._watermark_ms == WATERMARK_NONE:
+                return start + 1
         due_ms = self._times.closes_at(self._times.oldest_open(self._watermark_ms))
         reaching = times_ms[start:] >= due_ms
         first = int(reaching.argmax())

@@ -118,7 +118,7 @@ class LogService:
         self._count(taken_lines, numbers, start, len(numbers))
 
     def close(self, slot: int, window_ms: int) -> WindowFindings:
-        """Judge a window by what is usual, learn it, and forget its lines; :meth:`shown` shows it until :meth:`drop`."""
+        """Judge a window by what is usual, and learn it; its samples are kept until :meth:`drop`."""
         return self._signals.close(slot, window_ms)
 
     def skip(self, windows: int) -> None:
@@ -295,7 +295,7 @@ def laid_out(services: Sequence[KeptService]) -> dict[str, NDArray[Any]]:
 
 
 def taken_apart(columns: Columns, count: int) -> list[KeptService]:
-    """Undo :func:`laid_out` for ``count`` services. Raises ``SnapshotRefusedError`` for columns that it did not make."""
+    """Undo :func:`laid_out` for ``count`` services. Raises ``SnapshotRefusedError`` for other columns."""
     if taken(columns, "version", np.dtype(np.int64), (1,))[0] != VERSION:
         raise SnapshotRefusedError(f"the snapshot's services have a version other than {VERSION}")
     sizes = taken(columns, "sample_bytes", np.dtype(np.int64), (count,))

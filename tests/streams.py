@@ -11,11 +11,16 @@ TOPIC = "metrics"
 
 
 def batch_of(
-    values: Sequence[bytes | None], *, first_offset: int = 0, timestamp_ms: int = TIMESTAMP_UNKNOWN, partition: int = 0
+    values: Sequence[bytes | None],
+    *,
+    first_offset: int = 0,
+    timestamp_ms: int = TIMESTAMP_UNKNOWN,
+    partition: int = 0,
+    topic: str = TOPIC,
 ) -> RecordBatch:
     """Consecutive records of one partition."""
     offsets = np.arange(first_offset, first_offset + len(values), dtype=np.int64)
-    return RecordBatch(TOPIC, partition, offsets, np.full(len(values), timestamp_ms, dtype=np.int64), list(values))
+    return RecordBatch(topic, partition, offsets, np.full(len(values), timestamp_ms, dtype=np.int64), list(values))
 
 
 def record(name: str, time: object, value: object, labels: object = None) -> bytes:
@@ -25,12 +30,12 @@ def record(name: str, time: object, value: object, labels: object = None) -> byt
 
 
 def cuts(
-    values: Sequence[bytes | None], sizes: Sequence[int], *, timestamp_ms: int = TIMESTAMP_UNKNOWN
+    values: Sequence[bytes | None], sizes: Sequence[int], *, timestamp_ms: int = TIMESTAMP_UNKNOWN, topic: str = TOPIC
 ) -> Iterator[RecordBatch]:
     """The same records in batches of the given sizes, the rest in one last batch."""
     start = 0
     for size in (*sizes, len(values)):
         part = values[start : start + size]
         if part:
-            yield batch_of(part, first_offset=start, timestamp_ms=timestamp_ms)
+            yield batch_of(part, first_offset=start, timestamp_ms=timestamp_ms, topic=topic)
         start += len(part)

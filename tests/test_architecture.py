@@ -49,6 +49,8 @@ ONLY_IN: Final[dict[str, tuple[str, ...]]] = {
     "typer": ("cli", "commands"),
     "rich": ("cli", "commands"),
     "psutil": ("commands",),
+    "opentelemetry": ("decoders",),
+    "google": ("decoders",),
 }
 """Third-party package -> where it may be imported. ``commands`` reads river's data set for the demo, not its models."""
 

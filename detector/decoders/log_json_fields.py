@@ -1,0 +1,129 @@
+r"""Where log records in JSON keep their parts, and the msgspec type made from that.
+
+A profile lists, for each part of a line, the places that its producers use, the most telling first. From all of them
+one struct type is made, so that a record is parsed once and unknown fields are skipped. A place is a dotted path; a dot
+that belongs to a key is written ``\.``. One key may be text with one producer and an object with another: ``log`` is
+the message of Fluent Bit and an object in ECS.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from detector.decoders.log_severity import Scale
+from detector.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Places of a line's parts, by precedence; ``scale`` is what a bare number of severity means.
+
+    ``stacks`` hold a stack trace beside the message. ``services`` are looked at in tiers: the next one only where those
+    before tell no service; ``surroundings`` (namespace, environment, tenant) beside each tier. Places of services and
+    surroundings keep their JSON text, which is read once for each distinct one.
+    """
+
+    name: str
+    messages: tuple[str, ...]
+    severities: tuple[str, ...]
+    times: tuple[str, ...]
+    services: tuple[tuple[str, ...], ...]
+    traces: tuple[str, ...] = ()
+    stacks: tuple[str, ...] = ()
+    surroundings: tuple[str, ...] = ()
+    scale: Scale = "any"
+    times_strict: bool = False
+    service_given: bool = False
+
+
+@dataclass(slots=True)
+class _Node:
+    attribute: str
+    children: dict[str, "_Node"] = field(default_factory=dict)
+    raw: bool = False
+
+
+class Fields:
+    """The struct type for some places, and their columns over instances of it.
+
+    ``places`` values come as Python objects, ``raw_places`` as JSON text. Raises ``UsageError`` for a path that is
+    empty in part, or goes through one of the raw places.
+    """
+
+    def __init__(self, places: Sequence[str], raw_places: Sequence[str]) -> None:
+        self._root = _Node("Record")
+        self._types: dict[str, type] = {}
+        self._routes = {place: self._grow(place, raw=False) for place in places}
+        self._routes |= {place: self._grow(place, raw=True) for place in raw_places}
+        self.kind: Final[Any] = _struct(self._root)
+        self._getters = {place: attrgetter(route[0]) for place, route in self._routes.items()}
+        self._mixed = {place for place in self._routes if self._node(place).children}
+
+    def _grow(self, place: str, *, raw: bool) -> tuple[str, ...]:
+        """Add a path to the tree; the attributes that lead to its end."""
+        node, route = self._root, []
+        for part in parts_of(place):
+            if node.raw:
+                raise UsageError(f"decoder.paths: {place!r} goes through a field that tells the service")
+            node = node.children.setdefault(part, _Node(f"f{len(node.children)}"))
+            route.append(node.attribute)
+        if raw and node.children:
+            raise UsageError(f"decoder.paths: another path goes through {place!r}, which tells the service")
+        node.raw = node.raw or raw
+        return tuple(route)
+
+    def column(self, points: Sequence[Any], place: str) -> list[Any]:
+        """What stands at ``place`` in each point; None where nothing does, or an object whose fields have places."""
+        route = self._routes[place]
+        values = list(map(self._getters[place], points))
+        for attribute in route[1:]:
+            values = [getattr(value, attribute) if isinstance(value, msgspec.Struct) else None for value in values]
+        if place in self._mixed:
+            return [None if isinstance(value, msgspec.Struct) else value for value in values]
+        return values
+
+    def _node(self, place: str) -> _Node:
+        node = self._root
+        for part in parts_of(place):
+            node = node.children[part]
+        return node
+
+
+def first_of(fields: Fields, points: Sequence[Any], places: Sequence[str]) -> list[Any]:
+    """The value at the first of ``places`` that each point has, None where it has none."""
+    if not places:
+        return [None] * len(points)
+    values = fields.column(points, places[0])
+    for place in places[1:]:
+        if None not in values:
+            break
+        more = fields.column(points, place)
+        if more.count(None) < len(more):
+            values = [other if value is None else value for value, other in zip(values, more, strict=True)]
+    return values
+
+
+def parts_of(path: str) -> tuple[str, ...]:
+    """The keys of a dotted path. Raises ``UsageError`` where one is empty."""
+    parts = tuple(part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path))
+    if not all(parts):
+        raise UsageError(f"decoder.paths: {path!r} has an empty part")
+    return parts
+
+
+def _struct(node: _Node) -> Any:
+    fields: list[tuple[str, Any, Any]] = []
+    for child in node.children.values():
+        if child.raw:
+            kind: Any = msgspec.Raw
+        elif child.children:
+            kind = _struct(child) | str | int | float | bool | list[Any] | None
+        else:
+            kind = Any
+        fields.append((child.attribute, kind, None))
+    rename = {child.attribute: key for key, child in node.children.items()}
+    return msgspec.defstruct("Object", fields, rename=rename, kw_only=True, gc=False)

@@ -1,0 +1,61 @@
+"""Messages that are JSON objects themselves: what the application wrote, as the shipper wrapped it."""
+
+from typing import Final
+
+import numpy as np
+
+from detector.decoders.json_lines import ObjectParser
+from detector.decoders.log_decoder import LogDecoderLimits, LogPaths
+from detector.decoders.log_json_leaves import Leaves, beside_paths
+from detector.decoders.log_json_profiles import JSON
+from detector.decoders.log_lines import LineColumns
+
+KEY_WITHIN: Final = 8
+"""Bytes at the beginning of an object within which its first key is looked for."""
+
+
+class NestedJson:
+    """Open messages that are JSON objects, one level deep.
+
+    The message, severity and time inside stand before those around them, service and trace only where there are none
+    around. An object without a message of its own stays the message, as it is.
+    """
+
+    def __init__(self, paths: LogPaths, limits: LogDecoderLimits) -> None:
+        self._leaves = Leaves(beside_paths(JSON, paths), paths.utc_offset_ms)
+        self._parser = ObjectParser(self._leaves.fields.kind, limits.record_bytes_max)
+
+    def open(self, columns: LineColumns) -> None:
+        """Replace what is known of lines that are JSON objects, in place."""
+        places = [place for place, line in enumerate(columns.lines) if line[:1] == b"{" and _is_object(line)]
+        if not places:
+            return
+        parsed = self._parser.parse([columns.lines[place] for place in places])
+        inner = parsed.points
+        at = np.array(places, dtype=np.int64)[parsed.rows]
+        messages = self._leaves.messages(inner)
+        own = [b"" if message is None else message for message in messages]
+        found = self._leaves.columns(at, inner, own)
+        self._take(columns, found, [message is not None for message in messages])
+
+    @staticmethod
+    def _take(columns: LineColumns, found: LineColumns, has_message: list[bool]) -> None:
+        at = found.rows
+        told = found.severities > 0
+        columns.severities[at[told]] = found.severities[told]
+        timed = found.times_ms >= 0
+        columns.times_ms[at[timed]] = found.times_ms[timed]
+        for place, line, own, key in zip(at.tolist(), found.lines, has_message, found.keys, strict=True):
+            if own:
+                columns.lines[place] = line
+            if columns.keys[place] is None:
+                columns.keys[place] = key
+        if found.traces is not None:
+            traces = columns.traces or [None] * len(columns.lines)
+            for place, trace in zip(at.tolist(), found.traces, strict=True):
+                traces[place] = traces[place] or trace
+            columns.traces = traces
+
+
+def _is_object(line: bytes) -> bool:
+    return line[-1:] == b"}" and b'"' in line[:KEY_WITHIN]

@@ -1,0 +1,119 @@
+"""Any cut of a stream of log records into batches gives the same events, rejects and state, to the bit."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.batches import BatchCounts, LogCounts
+from detector.log_pipeline import LogPipeline
+from detector.state import Snapshot, decode, encode
+from tests.log_records import TOPIC, log_pipeline, log_records
+from tests.streams import cuts
+
+Story = tuple[list[bytes], list[tuple[int, str]], dict[str, int], dict[str, Any]]
+COUNTED = ("lines_joined", "lines_other", "lines_cut", "templates_created", "templates_merged", "templates_evicted")
+
+
+@cache
+def stream() -> tuple[bytes, ...]:
+    """Ninety minutes of a shop."""
+    return tuple(log_records())
+
+
+def told(subject: LogPipeline, values: Sequence[bytes], sizes: Sequence[int]) -> Story:
+    """Everything that came out, in order, and the state at the end."""
+    events: list[bytes] = []
+    rejects: list[tuple[int, str]] = []
+    totals, logs = BatchCounts(), LogCounts()
+    offset = 0
+    for batch in cuts(values, sizes, topic=TOPIC):
+        output = subject.process(batch)
+        events += [event.value for event in output.events]
+        rejects += [(reject.offset, reject.reason) for reject in output.rejects]
+        for name in BatchCounts.__slots__:
+            setattr(totals, name, getattr(totals, name) + getattr(output.counts, name))
+        assert output.logs is not None
+        for name in (*COUNTED, "windows_closed", "windows_skipped"):
+            setattr(logs, name, getattr(logs, name) + getattr(output.logs, name))
+        offset = output.next_offset
+    counted = set(BatchCounts.__slots__) - {"aliases_cleared"}
+    counts = {name: getattr(totals, name) for name in counted} | {name: getattr(logs, name) for name in COUNTED}
+    return events, rejects, counts, columns_of(snapshot_of(subject, offset))
+
+
+def snapshot_of(subject: LogPipeline, offset: int) -> Snapshot:
+    return decode(encode(*subject.snapshot(offset=offset, cluster="c")))
+
+
+def columns_of(snapshot: Snapshot) -> dict[str, Any]:
+    return {name: column.tobytes() for name, column in snapshot.columns.items()}
+
+
+def crowded() -> LogPipeline:
+    """Room for two of three services and for few templates: something is evicted all the time."""
+    return log_pipeline(limits={"services_per_partition": 2, "templates_per_service": 16, "held_keys_max": 1})
+
+
+sizes = st.lists(st.integers(1, 900), max_size=40)
+
+
+class TestAnyCut:
+    @settings(derandomize=True, deadline=None, max_examples=10)
+    @given(sizes=sizes)
+    def test_of_a_shop(self, sizes: list[int]) -> None:
+        assert told(log_pipeline(), stream(), sizes) == told(log_pipeline(), stream(), [])
+
+    @settings(derandomize=True, deadline=None, max_examples=6)
+    @given(sizes=sizes)
+    def test_under_constant_eviction(self, sizes: list[int]) -> None:
+        whole = told(crowded(), stream(), [])
+        assert told(crowded(), stream(), sizes) == whole
+        assert whole[2]["series_evicted"] > 10
+
+    def test_one_record_at_a_time(self) -> None:
+        some = stream()[:1500]
+        assert told(log_pipeline(), some, [1] * len(some)) == told(log_pipeline(), some, [])
+
+
+class TestASnapshot:
+    @settings(derandomize=True, deadline=None, max_examples=8)
+    @given(at=st.integers(1, len(log_records()) - 1))
+    def test_goes_on_as_if_nothing_had_happened(self, at: int) -> None:
+        whole = log_pipeline()
+        before = [
+            event.value for batch in cuts(stream()[:at], [], topic=TOPIC) for event in whole.process(batch).events
+        ]
+        restored = log_pipeline()
+        assert restored.restore(snapshot_of(whole, at), cluster="c") == at
+        assert columns_of(snapshot_of(restored, at)) == columns_of(snapshot_of(whole, at))
+        assert restored.watermark_ms == whole.watermark_ms
+        assert restored.open_episodes == whole.open_episodes
+        rest, _, _, state = told(restored, stream()[at:], [])
+        events, _, _, expected_state = told(log_pipeline(), stream(), [])
+        assert [*before, *rest] == events or at > len(stream()) - 1
+        assert state == expected_state
+
+
+class TestTheStreamItself:
+    def test_is_not_trivial(self) -> None:
+        events, rejects, counts, _ = told(log_pipeline(), stream(), [])
+        assert counts["opened"] >= 1
+        assert counts["closed"] >= 1
+        assert len(events) == counts["opened"] + counts["updated"] + counts["closed"]
+        assert rejects
+        assert counts["late"] > 0
+        assert counts["lines_joined"] > 50
+        assert counts["series_created"] == 3
+        assert counts["samples"] >= counts["scored"] + counts["late"]
+
+
+def test_columns_are_numbers() -> None:
+    pipeline = log_pipeline()
+    for batch in cuts(stream()[:500], [], topic=TOPIC):
+        pipeline.process(batch)
+    columns = snapshot_of(pipeline, 500).columns
+    assert all(np.issubdtype(column.dtype, np.number) or column.dtype == np.bool_ for column in columns.values())
