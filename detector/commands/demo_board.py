@@ -20,8 +20,10 @@ STREAM_POINTS: Final = 600
 """Points kept per stream: more than any terminal is wide, and than a story is long."""
 EPISODES_MAX: Final = 12
 EPISODES_MIN: Final = 3
-STREAM_MARGIN: Final = 45
-"""Columns beside a stream's sparkline: name, last value, time."""
+VALUE_WIDTH: Final = 7
+DATE_WIDTH: Final = 16
+GAPS: Final = 3
+"""Blanks between a stream's columns."""
 STREAM_WIDTH_MIN: Final = 10
 OTHER_LINES: Final = 9
 """Lines of the board that are neither streams nor episodes."""
@@ -94,7 +96,7 @@ class Board:
         names = [*self._streams] if self._story is None else [*self._story.streams]
         lines = len(names) + OTHER_LINES
         rows = max(min(EPISODES_MAX, height - lines), EPISODES_MIN)
-        episodes = episode_table(list(self._episodes.values()), rows)
+        episodes = episode_table(list(self._episodes.values()), width, rows)
         return Group(head, self._draw_truth(), self._draw_streams(names, width), episodes)
 
     def _draw_truth(self) -> Text:
@@ -113,18 +115,20 @@ class Board:
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, justify="right")
+        table.add_column(no_wrap=True, justify="right", min_width=VALUE_WIDTH)
         table.add_column(no_wrap=True, style="dim")
-        room = max(width - STREAM_MARGIN, STREAM_WIDTH_MIN)
+        beside = max(map(len, names), default=0) + VALUE_WIDTH + GAPS + (DATE_WIDTH if self._story is None else 0)
+        room = max(width - beside, STREAM_WIDTH_MIN)
         for name in names:
             samples = list(self._streams.get(name, ()))
             if not samples:
                 continue
             line = self._draw_stream(name, samples, room)
             moment = datetime.fromtimestamp(samples[-1].time_ms / 1000, UTC)
-            table.add_row(name, line, short(samples[-1].value), f"{moment:%Y-%m-%d %H:%M}")
+            date = f"{moment:%Y-%m-%d %H:%M}" if self._story is None else ""
+            table.add_row(name, line, short(samples[-1].value), date)
         if self._story is not None and self._now_ms is not None:
-            table.add_row("", _axis(self._story, room))
+            table.add_row("", _axis(self._story, room), "now", "")
         return table
 
     def _draw_stream(self, name: str, samples: Sequence[_Sample], room: int) -> Text:

@@ -33,6 +33,8 @@ COLUMNS: Final = ("since", "series or service", "kind", "what", "severity", "sta
 WHAT: Final = "what"
 HISTORY: Final = 12
 """Bars of a row: of the last values, or of lines in the last windows."""
+WIDE: Final = 96
+"""A terminal with fewer columns shows no history, so that it shows what."""
 
 
 def name_of(metric: str, labels: Mapping[str, str]) -> str:
@@ -58,18 +60,19 @@ def span_ms(anomaly: Mapping[str, Any]) -> tuple[int, int]:
     return epoch_ms(anomaly["window"]["start"]), epoch_ms(anomaly["ended_at"] or anomaly["window"]["end"])
 
 
-def episode_table(episodes: Sequence[Mapping[str, Any]], rows_max: int) -> RenderableType:
-    """Draw the newest ``rows_max`` episodes, each as its last event tells it."""
+def episode_table(episodes: Sequence[Mapping[str, Any]], width: int, rows_max: int) -> RenderableType:
+    """Draw the newest ``rows_max`` episodes for a terminal of this width, each as its last event tells it."""
     if not episodes:
         return Text("no episode so far; a series is learnt for 30 points, and a service for 30 windows", style="dim")
     shown = episodes[-rows_max:]
     dated = len({anomaly["window"]["start"][:10] for anomaly in episodes}) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=True)
-    for column in COLUMNS:
+    columns = COLUMNS if width >= WIDE else COLUMNS[:-1]
+    for column in columns:
         ratio = 1 if column == WHAT else None
         table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=ratio)
     for anomaly in shown:
-        table.add_row(*_row(anomaly, dated=dated))
+        table.add_row(*_row(anomaly, dated=dated)[: len(columns)])
     if len(shown) < len(episodes):
         table.caption = f"and {len(episodes) - len(shown)} before them"
     return table

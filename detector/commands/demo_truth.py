@@ -105,10 +105,10 @@ class Verdict:
         return len(self._outside)
 
     def summary(self) -> str:
-        """One line: what was found, how long after the incident began, and what else was told."""
+        """One line: what was found how long after the incident began (minutes:seconds), and what else was told."""
         incident = self.incident
         found = sorted((at, effect.name) for effect, at in self._found_ms.items())
-        parts = [f"{name} {_after(at - incident.start_ms)}" for at, name in found]
+        parts = [f"{name} after {_after(at - incident.start_ms)}" for at, name in found]
         unseen = [effect.name for effect in incident.effects if effect not in self._found_ms]
         missed = f"; not found: {', '.join(unseen)}" if unseen else ""
         told = f"found {', '.join(parts)}" if parts else "nothing found"
@@ -117,6 +117,4 @@ class Verdict:
 
 def _after(length_ms: int) -> str:
     minutes, seconds = divmod(round(length_ms / 1000), 60)
-    if not minutes:
-        return f"after {seconds} s"
-    return f"after {minutes} min" + (f" {seconds} s" if seconds else "")
+    return f"{minutes}:{seconds:02d}"
