@@ -23,8 +23,12 @@ SEVERITY_CLASSES: Final = ("unknown", "debug", "info", "warning", "error", "fata
 WHOLE: Final = 0
 CONTINUES: Final = 1
 PARTIAL: Final = 2
+BEGINS: Final = 3
+ENDS_TRACEBACK: Final = 4
 """How a line stands to its neighbours of the same key: whole; it goes on with the one before (a line of a stack trace
-that came as a record of its own); the next one goes on with it (a partial line of the Kubernetes CRI)."""
+that came as a record of its own); the next one goes on with it (a partial line of the Kubernetes CRI); whole, but of a
+format in which the next may go on with it; an exception's class, which goes on with a record that has begun a traceback
+of Python and is whole otherwise. Behind the joiner all lines are whole."""
 
 RECENT_WINDOWS: Final = 30
 """Windows of history that an event shows."""
@@ -37,8 +41,8 @@ class LogBatch:
     ``rows`` int64[m], ascending: the record of each line, -1 for a line held over from an earlier batch; ``offsets``
     int64[m]; ``keys`` m keys of services (never of pods where the record tells the service); ``times_ms`` int64[m],
     event time in epoch milliseconds; ``severities`` int8[m], places in ``SEVERITY_CLASSES``; ``lines`` m messages as
-    they are to be mined (of many lines: their message), without their header; ``parts`` int8[m], ``WHOLE``,
-    ``CONTINUES`` or ``PARTIAL``; ``traces`` m trace ids, None where no record of the batch has one. ``formats`` counts
+    they are to be mined (of many lines: their message), without their header; ``parts`` int8[m], from
+    ``WHOLE`` to ``ENDS_TRACEBACK``; ``traces`` m trace ids, None where no record of the batch has one. ``formats`` counts
     records by the format that they had; ``lines_cut`` those that were longer than the decoder's limit; ``in_pieces``
     whether something in the batch made the decoder go record by record. Every record has at least one line or exactly
     one reject.

@@ -7,6 +7,7 @@ is cut into small chunks, and a chunk that fails is decoded record by record, by
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from math import isfinite
 from typing import Any, Final, NamedTuple, cast
@@ -21,6 +22,7 @@ CHUNK_RECORDS: Final = 32
 DETAIL_CHARACTERS_MAX: Final = 200
 
 Fault = tuple[RejectReason, str]
+_Item = tuple[Any, bytes]
 
 _NEWLINE, _OPEN, _CLOSE = b"\n{}"
 _BROKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -28,10 +30,11 @@ _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Points(NamedTuple):
-    """Typed points and the record of each, ascending; the first fault of each record that has one."""
+    """Typed points, the record of each (ascending) and its JSON text; the first fault of each record that has one."""
 
     rows: IntArray
     points: list[Any]
+    texts: Sequence[bytes]
     faults: dict[int, Fault]
     in_pieces: bool
 
@@ -60,11 +63,9 @@ class ObjectParser:
     are not UTF-8, bare control characters in strings, NaN and Infinity, halves of surrogate pairs.
     """
 
-    def __init__(self, kind: Any, bytes_max: int) -> None:
-        self._kind = kind
+    def __init__(self, kind: Any, bytes_max: int = sys.maxsize) -> None:
         self._bytes_max = bytes_max
         self._one: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
-        self._one_or_many: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind | list[kind])
 
     def parse(self, records: Sequence[bytes | None]) -> Points:
         """All points of ``records``; the same whatever other records stand beside one."""
@@ -72,24 +73,26 @@ class ObjectParser:
             records = [record and record.rstrip() for record in records]
         points = self._together(records)
         if points is not None:
-            return Points(np.arange(len(points), dtype=np.int64), points, {}, in_pieces=False)
+            texts = cast("Sequence[bytes]", records)
+            return Points(np.arange(len(points), dtype=np.int64), points, texts, {}, in_pieces=False)
         rows: list[int] = []
-        found: list[Any] = []
+        found: list[_Item] = []
         faults: dict[int, Fault] = {}
         for start in range(0, len(records), CHUNK_RECORDS):
             chunk = records[start : start + CHUNK_RECORDS]
             together = self._together(chunk) if len(records) > CHUNK_RECORDS else None
             if together is not None:
                 rows.extend(range(start, start + len(chunk)))
-                found.extend(together)
+                found.extend(zip(together, cast("Sequence[bytes]", chunk), strict=True))
                 continue
             for row, record in enumerate(chunk, start):
-                points, fault = self._alone(record)
-                rows.extend([row] * len(points))
-                found.extend(points)
+                items, fault = self._alone(record)
+                rows.extend([row] * len(items))
+                found.extend(items)
                 if fault is not None:
                     faults[row] = fault
-        return Points(np.array(rows, dtype=np.int64), found, faults, in_pieces=len(records) > 0)
+        every, each = [point for point, _ in found], [text for _, text in found]
+        return Points(np.array(rows, dtype=np.int64), every, each, faults, in_pieces=len(records) > 0)
 
     def _together(self, records: Sequence[bytes | None]) -> list[Any] | None:
         """One point per record, or None unless it is certain that point i is record i."""
@@ -108,51 +111,45 @@ class ObjectParser:
     def _any_too_large(self, joined: bytes, records: Sequence[bytes | None]) -> bool:
         return len(joined) > self._bytes_max and max(map(len, cast("Sequence[bytes]", records))) > self._bytes_max
 
-    def _alone(self, record: bytes | None) -> tuple[list[Any], Fault | None]:
+    def _alone(self, record: bytes | None) -> tuple[list[_Item], Fault | None]:
         """Points of one record and the first fault in it."""
         if not record or not record.strip():
             return [], ("empty", "the record has no value")
         if len(record) > self._bytes_max:
             return [], ("too_large", f"{len(record)} bytes, {self._bytes_max} allowed")
-        try:
-            parsed = self._one_or_many.decode(record)
-        except _BROKEN as error:
-            return self._items(record) if record.lstrip()[:1] == b"[" else self._mended(record, error)
-        points = parsed if isinstance(parsed, list) else [parsed]
-        return points, None if points else ("empty", "the array has no objects")
-
-    def _items(self, record: bytes) -> tuple[list[Any], Fault | None]:
-        """The good items of an array, and the first fault of the others."""
+        if record.lstrip()[:1] != b"[":
+            return self._object(record)
         try:
             items = _ITEMS.decode(record)
         except _BROKEN as error:
             return self._mended(record, error)
-        points: list[Any] = []
-        first: Fault | None = None
+        found: list[_Item] = []
+        first: Fault | None = None if items else ("empty", "the array has no objects")
         for item in items:
-            try:
-                points.append(self._one.decode(item))
-            except _BROKEN as error:
-                found, fault = self._mended(bytes(item), error)
-                points.extend(found)
-                first = first or fault
-        return points, first
+            more, fault = self._object(bytes(item))
+            found.extend(more)
+            first = first or fault
+        return found, first
 
-    def _mended(self, record: bytes, error: Exception) -> tuple[list[Any], Fault | None]:
-        """What a lenient parser makes of ``record``, which the strict one refused with ``error``."""
+    def _object(self, text: bytes) -> tuple[list[_Item], Fault | None]:
+        try:
+            return [(self._one.decode(text), text)], None
+        except _BROKEN as error:
+            return self._mended(text, error)
+
+    def _mended(self, text: bytes, error: Exception) -> tuple[list[_Item], Fault | None]:
+        """What a lenient parser makes of ``text``, which the strict one refused with ``error``."""
         if isinstance(error, msgspec.ValidationError) and "out of range" not in str(error):
             return [], ("wrong_type", brief(str(error)))
-        refused: Fault = ("invalid_json", brief(str(error)))
         try:
-            text = record.decode("utf-8", "replace")
-            lenient = json.loads(text, strict=False, parse_constant=str, parse_float=_finite)
-            parsed = self._one_or_many.decode(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
+            lenient = json.loads(text.decode("utf-8", "replace"), strict=False, parse_constant=str, parse_float=_finite)
+            items = lenient if isinstance(lenient, list) else [lenient]
+            texts = [json.dumps(item, ensure_ascii=False).encode("utf-8", "replace") for item in items]
+            return [(self._one.decode(one), one) for one in texts], None
         except msgspec.ValidationError as invalid:
             return [], ("wrong_type", brief(str(invalid)))
         except (ValueError, RecursionError, msgspec.MsgspecError):
-            return [], refused
-        points = parsed if isinstance(parsed, list) else [parsed]
-        return points, None if points else ("empty", "the array has no objects")
+            return [], ("invalid_json", brief(str(error)))
 
 
 def _finite(text: str) -> float | str:

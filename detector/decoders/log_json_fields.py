@@ -13,7 +13,9 @@ from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
+from detector.batches import BoolArray
 from detector.decoders.log_severity import Scale
 from detector.errors import UsageError
 
@@ -50,18 +52,24 @@ class _Node:
 class Fields:
     """The struct type for some places, and their columns over instances of it.
 
-    ``places`` values come as Python objects, ``raw_places`` as JSON text. Raises ``UsageError`` for a path that is
+    ``places`` values come as Python objects, ``raw_places`` as JSON text, ``markers`` are keys of which only the
+    presence is asked. Raises ``UsageError`` for a path that is
     empty in part, or goes through one of the raw places.
     """
 
-    def __init__(self, places: Sequence[str], raw_places: Sequence[str]) -> None:
+    def __init__(self, places: Sequence[str], raw_places: Sequence[str], markers: Sequence[str] = ()) -> None:
         self._root = _Node("Record")
-        self._types: dict[str, type] = {}
         self._routes = {place: self._grow(place, raw=False) for place in places}
         self._routes |= {place: self._grow(place, raw=True) for place in raw_places}
+        for marker in markers:
+            (key,) = parts_of(marker)
+            if key not in self._root.children:
+                self._grow(marker, raw=True)
         self.kind: Final[Any] = _struct(self._root)
-        self._getters = {place: attrgetter(route[0]) for place, route in self._routes.items()}
+        self._heads = {place: attrgetter(route[0]) for place, route in self._routes.items()}
+        self._whole = {place: attrgetter(".".join(route)) for place, route in self._routes.items()}
         self._mixed = {place for place in self._routes if self._node(place).children}
+        self._marks = {marker: attrgetter(self._node(marker).attribute) for marker in markers}
 
     def _grow(self, place: str, *, raw: bool) -> tuple[str, ...]:
         """Add a path to the tree; the attributes that lead to its end."""
@@ -78,13 +86,28 @@ class Fields:
 
     def column(self, points: Sequence[Any], place: str) -> list[Any]:
         """What stands at ``place`` in each point; None where nothing does, or an object whose fields have places."""
+        values = list(map(self._heads[place], points))
         route = self._routes[place]
-        values = list(map(self._getters[place], points))
-        for attribute in route[1:]:
-            values = [getattr(value, attribute) if isinstance(value, msgspec.Struct) else None for value in values]
+        if len(route) > 1 and values.count(None) < len(values):
+            try:
+                values = list(map(self._whole[place], points))
+            except AttributeError:
+                for attribute in route[1:]:
+                    values = [
+                        getattr(value, attribute) if isinstance(value, msgspec.Struct) else None for value in values
+                    ]
         if place in self._mixed:
             return [None if isinstance(value, msgspec.Struct) else value for value in values]
         return values
+
+    def present(self, points: Sequence[Any], marker: str) -> BoolArray | None:
+        """Which points have anything but null under the key ``marker``; None where all lack it."""
+        values = list(map(self._marks[marker], points))
+        absent = values.count(None)
+        if absent == len(values):
+            return None
+        found = (value is not None and not (type(value) is msgspec.Raw and bytes(value) == b"null") for value in values)
+        return np.fromiter(found, np.bool_, len(values))
 
     def _node(self, place: str) -> _Node:
         node = self._root

@@ -47,10 +47,10 @@ def _given(paths: LogPaths) -> dict[str, Any]:
 class Leaves:
     """Columns of lines from points of one profile.
 
-    ``raw_markers`` are places that are looked at for their presence only.
+    ``markers`` are keys that are looked at for their presence only.
     """
 
-    def __init__(self, profile: Profile, utc_offset_ms: int, raw_markers: Sequence[str] = ()) -> None:
+    def __init__(self, profile: Profile, utc_offset_ms: int, markers: Sequence[str] = ()) -> None:
         self._profile = profile
         self._utc_offset_ms = utc_offset_ms
         self._clef = CLEF_TEMPLATES if "@l" in profile.severities else ()
@@ -58,7 +58,8 @@ class Leaves:
         tiers = [[place for place in tier if place not in values] for tier in profile.services]
         surroundings = [place for place in profile.surroundings if place not in values]
         told = (place for tier in (*tiers, surroundings) for place in tier)
-        self.fields: Final = Fields(tuple(dict.fromkeys(values)), tuple(dict.fromkeys((*told, *raw_markers))))
+        self.fields: Final = Fields(tuple(dict.fromkeys(values)), tuple(dict.fromkeys(told)), markers)
+        self.missing: Final = f"no message at {' or '.join(profile.messages[:3])}"
         self._services = ServiceReader(self.fields, tiers, surroundings)
         self._severities = SeverityMemo(profile.scale)
 
@@ -72,18 +73,15 @@ class Leaves:
     def columns(self, rows: IntArray, points: Sequence[Any], messages: Sequence[Any]) -> LineColumns:
         """Lines of ``points``, each of which has a message."""
         lines = self._with_stacks(points, lines_of(messages))
-        traces = [trace_of(value) for value in self._traces(points)]
+        traces = first_of(self.fields, points, self._profile.traces)
         return LineColumns(
             rows=rows,
             lines=lines,
             times_ms=self.times_ms(points),
             severities=self.severities(points),
             keys=self._services.keys(points),
-            traces=traces if any(traces) else None,
+            traces=None if traces.count(None) == len(traces) else list(map(trace_of, traces)),
         )
-
-    def _traces(self, points: Sequence[Any]) -> list[Any]:
-        return first_of(self.fields, points, self._profile.traces)
 
     def severities(self, points: Sequence[Any]) -> SeverityArray:
         """Class of each point's severity."""

@@ -4,10 +4,9 @@ from typing import Final
 
 import numpy as np
 
-from detector.decoders.json_lines import ObjectParser
 from detector.decoders.log_decoder import LogDecoderLimits, LogPaths
-from detector.decoders.log_json_leaves import Leaves, beside_paths
-from detector.decoders.log_json_profiles import JSON
+from detector.decoders.log_json_flavours import FlavourParser
+from detector.decoders.log_json_leaves import beside_paths
 from detector.decoders.log_lines import LineColumns
 
 KEY_WITHIN: Final = 8
@@ -22,39 +21,42 @@ class NestedJson:
     """
 
     def __init__(self, paths: LogPaths, limits: LogDecoderLimits) -> None:
-        self._leaves = Leaves(beside_paths(JSON, paths), paths.utc_offset_ms)
-        self._parser = ObjectParser(self._leaves.fields.kind, limits.record_bytes_max)
+        self._parser = FlavourParser(
+            lambda profile: beside_paths(profile, paths), paths.utc_offset_ms, limits.record_bytes_max
+        )
 
     def open(self, columns: LineColumns) -> None:
         """Replace what is known of lines that are JSON objects, in place."""
-        places = [place for place, line in enumerate(columns.lines) if line[:1] == b"{" and _is_object(line)]
-        if not places:
+        lines = columns.lines
+        at = [place for place, line in enumerate(lines) if line[:1] == b"{" and _is_object(line)]
+        if not at:
             return
-        parsed = self._parser.parse([columns.lines[place] for place in places])
-        inner = parsed.points
-        at = np.array(places, dtype=np.int64)[parsed.rows]
-        messages = self._leaves.messages(inner)
-        own = [b"" if message is None else message for message in messages]
-        found = self._leaves.columns(at, inner, own)
-        self._take(columns, found, [message is not None for message in messages])
+        objects = self._parser.parse([lines[place] for place in at])
+        places = np.array(at, dtype=np.int64)[objects.rows]
+        for group in objects.groups:
+            messages = group.leaves.messages(group.points)
+            own = [b"" if message is None else message for message in messages]
+            found = group.leaves.columns(places[group.places], group.points, own)
+            _take(columns, found, [message is not None for message in messages])
 
-    @staticmethod
-    def _take(columns: LineColumns, found: LineColumns, has_message: list[bool]) -> None:
-        at = found.rows
-        told = found.severities > 0
-        columns.severities[at[told]] = found.severities[told]
-        timed = found.times_ms >= 0
-        columns.times_ms[at[timed]] = found.times_ms[timed]
-        for place, line, own, key in zip(at.tolist(), found.lines, has_message, found.keys, strict=True):
-            if own:
-                columns.lines[place] = line
-            if columns.keys[place] is None:
-                columns.keys[place] = key
-        if found.traces is not None:
-            traces = columns.traces or [None] * len(columns.lines)
-            for place, trace in zip(at.tolist(), found.traces, strict=True):
-                traces[place] = traces[place] or trace
-            columns.traces = traces
+
+def _take(columns: LineColumns, found: LineColumns, has_message: list[bool]) -> None:
+    """Put what was found inside of lines, ``found.rows``, in the place of what was around it."""
+    at = found.rows
+    told = found.severities > 0
+    columns.severities[at[told]] = found.severities[told]
+    timed = found.times_ms >= 0
+    columns.times_ms[at[timed]] = found.times_ms[timed]
+    for place, line, own, key in zip(at.tolist(), found.lines, has_message, found.keys, strict=True):
+        if own:
+            columns.lines[place] = line
+        if columns.keys[place] is None:
+            columns.keys[place] = key
+    if found.traces is not None:
+        traces = columns.traces or [None] * len(columns.lines)
+        for place, trace in zip(at.tolist(), found.traces, strict=True):
+            traces[place] = traces[place] or trace
+        columns.traces = traces
 
 
 def _is_object(line: bytes) -> bool:

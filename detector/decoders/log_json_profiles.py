@@ -1,4 +1,4 @@
-r"""Places of a line's parts, by the format that a topic is said to have; ``json`` knows those of all of them.
+r"""Places of a line's parts, by format and by flavour: what a record is taken for by the keys that it has.
 
 Sources: Fluent Bit's kubernetes filter and kafka output, Elastic Common Schema 8, Vector's kubernetes_logs source,
 GELF 1.1, systemd.journal-fields(7), CLEF (Serilog), and the defaults of logback's LogstashEncoder, log4j2's
@@ -6,7 +6,7 @@ JsonTemplateLayout, zap, zerolog, pino, bunyan, structlog, python-json-logger, l
 A key with a dot in it (``log\.level``) and an object (``log.level``) are two places.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from detector.decoders.log_json_fields import Profile
 
@@ -25,32 +25,87 @@ NAMES: Final = (
 )
 STACKS: Final = (
     *("stack_trace", "error\\.stack_trace", "error.stack_trace", "stacktrace", "exception", "exc_info", "@x"),
-    *("stack", "err.stack", "thrown.extendedStackTrace", "exception.stacktrace"),
+    *("stack", "err.stack", "error.stack", "thrown.extendedStackTrace", "exception.stacktrace"),
 )
 
-JSON: Final = Profile(
-    "json",
-    messages=(
-        *("message", "log", "msg", "event", "short_message", "MESSAGE", "@m", "@mt", "textPayload", "jsonPayload"),
-        *("event\\.original", "event.original", "body", "Message", "RenderedMessage", "MessageTemplate", "text"),
-    ),
-    severities=(
-        *("level", "severity", "log\\.level", "log.level", "levelname", "level_name", "lvl", "loglevel", "log_level"),
-        *("@l", "PRIORITY", "severity_text", "severityText", "severity_number", "severityNumber", "Level", "LogLevel"),
-    ),
-    times=(
-        *("@timestamp", "timestamp", "time", "ts", "date", "@t", "__REALTIME_TIMESTAMP", "timeMillis", "instant"),
-        *("datetime", "eventTime", "asctime", "Timestamp"),
-    ),
-    services=(("service\\.name", "service", "kubernetes", "resource"), NAMES, HOSTS),
+_LEVELS: Final = (
+    "level",
+    "severity",
+    "levelname",
+    "level_name",
+    "log\\.level",
+    "log.level",
+    "lvl",
+    "loglevel",
+    "log_level",
+)
+_TIMES: Final = ("@timestamp", "timestamp", "time", "ts", "date", "datetime", "asctime", "timeMillis", "instant")
+_PLACES: Final = ("service\\.name", "service", "kubernetes", "resource")
+
+MESSAGE: Final = Profile(
+    "message",
+    messages=("message",),
+    severities=(*_LEVELS, "severity_text", "severityNumber", "severity_number", "LogLevel"),
+    times=_TIMES,
+    services=(_PLACES, NAMES, HOSTS),
     traces=TRACES,
-    stacks=(*STACKS, "full_message"),
+    stacks=STACKS,
     surroundings=SURROUNDINGS,
 )
+"""logback, log4j2, python-json-logger, winston, Monolog, Google Cloud Logging, ECS without its marker."""
+MSG: Final = Profile(
+    "msg",
+    messages=("msg",),
+    severities=_LEVELS,
+    times=("time", "ts", "timestamp", "@timestamp", "t"),
+    services=(_PLACES, (*NAMES, "name"), HOSTS),
+    traces=TRACES,
+    stacks=STACKS,
+    surroundings=SURROUNDINGS,
+)
+"""zap, zerolog, pino, bunyan (whose ``name`` is that of the application), logrus, Go's slog."""
+EVENT: Final = Profile(
+    "event",
+    messages=("event", "event.original", "event\\.original"),
+    severities=_LEVELS,
+    times=("timestamp", "@timestamp", "time", "ts"),
+    services=(_PLACES, NAMES, HOSTS),
+    traces=TRACES,
+    stacks=STACKS,
+    surroundings=SURROUNDINGS,
+)
+"""structlog."""
+CLEF: Final = Profile(
+    "clef",
+    messages=("@m", "@mt"),
+    severities=("@l",),
+    times=("@t",),
+    services=(("service\\.name", "service"), ("Application", "ServiceName", "app"), ("MachineName", "host")),
+    traces=("@tr", "TraceId"),
+    stacks=("@x",),
+    surroundings=("Environment", "tenant"),
+)
+"""Serilog's compact format."""
+REST: Final = Profile(
+    "rest",
+    messages=(
+        *("textPayload", "jsonPayload", "event\\.original", "body", "Body", "Message", "RenderedMessage"),
+        *("MessageTemplate", "log_message", "text", "data", "error\\.message", "error.message"),
+    ),
+    severities=(*_LEVELS, "severityText", "severity_text", "severityNumber", "severity_number", "Level", "LogLevel"),
+    times=(*_TIMES, "Timestamp", "eventTime", "receiveTimestamp"),
+    services=(_PLACES, NAMES, HOSTS),
+    traces=TRACES,
+    stacks=(*STACKS, "Exception"),
+    surroundings=SURROUNDINGS,
+)
+"""What has none of the usual keys."""
+WHOLES: Final = Profile("wholes", messages=(), severities=(), times=(), services=())
+"""Records of many lines, which have types of their own."""
 FLUENTBIT: Final = Profile(
     "fluentbit",
-    messages=("log", "message", "msg", "MESSAGE"),
-    severities=("level", "severity", "log_level"),
+    messages=("log", "message", "msg"),
+    severities=("level", "severity", "log.level", "log_level"),
     times=("@timestamp", "date", "timestamp", "time", "ts"),
     services=(("service\\.name", "service", "kubernetes"), ("container_name", "app", "tag"), ("host", "hostname")),
     traces=("trace_id", "traceId"),
@@ -107,4 +162,30 @@ JOURNALD: Final = Profile(
     traces=("TRACE_ID",),
     scale="syslog",
 )
-PROFILES: Final = {profile.name: profile for profile in (JSON, FLUENTBIT, ECS, VECTOR, GELF, JOURNALD)}
+PROFILES: Final = {profile.name: profile for profile in (FLUENTBIT, ECS, VECTOR, GELF, JOURNALD)}
+"""Formats by the name that a topic may be said to have."""
+
+
+class Flavour(NamedTuple):
+    """JSON of some producers: what has any of the keys ``markers`` (all of it, where there are none)."""
+
+    name: str
+    markers: tuple[str, ...]
+    profile: Profile
+
+
+FLAVOURS: Final = (
+    Flavour("journald", ("MESSAGE",), JOURNALD),
+    Flavour("gelf", ("short_message",), GELF),
+    Flavour("vector", ("source_type",), VECTOR),
+    Flavour("ecs", ("ecs", "ecs\\.version"), ECS),
+    Flavour("fluentbit", ("log",), FLUENTBIT),
+    Flavour("json", ("@mt", "@m"), CLEF),
+    Flavour("json", ("message",), MESSAGE),
+    Flavour("json", ("msg",), MSG),
+    Flavour("json", ("event",), EVENT),
+    Flavour("otlp_json", ("resourceLogs",), WHOLES),
+    Flavour("loki", ("streams",), WHOLES),
+    Flavour("json", (), REST),
+)
+"""A record is of the first flavour that has a marker in it; the name is what it is counted as."""

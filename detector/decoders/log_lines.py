@@ -47,12 +47,12 @@ class LineColumns:
         )
 
 
-def merged(parts: Sequence[LineColumns]) -> LineColumns:
-    """The lines of all parts by record; lines of one record keep their order."""
+def concatenated(parts: Sequence[LineColumns]) -> LineColumns:
+    """The lines of all parts, one after the other."""
     if len(parts) == 1:
         return parts[0]
     traced = any(part.traces is not None for part in parts)
-    whole = LineColumns(
+    return LineColumns(
         np.concatenate([np.empty(0, dtype=np.int64), *(part.rows for part in parts)]),
         [line for part in parts for line in part.lines],
         np.concatenate([np.empty(0, dtype=np.int64), *(part.times_ms for part in parts)]),
@@ -60,7 +60,12 @@ def merged(parts: Sequence[LineColumns]) -> LineColumns:
         [key for part in parts for key in part.keys],
         [trace for part in parts for trace in part.traces or [None] * len(part.rows)] if traced else None,
     )
-    return whole.taken(np.argsort(whole.rows, kind="stable"))
+
+
+def merged(parts: Sequence[LineColumns]) -> LineColumns:
+    """The lines of all parts by row; lines of one row keep their order."""
+    whole = concatenated(parts)
+    return whole if len(parts) == 1 else whole.taken(np.argsort(whole.rows, kind="stable"))
 
 
 def encoded(texts: Sequence[str]) -> list[bytes]:
@@ -73,11 +78,10 @@ def encoded(texts: Sequence[str]) -> list[bytes]:
 
 def trace_of(value: object) -> str | None:
     """A trace id as text, None where ``value`` is none: empty, all zeros, too long or not printable ASCII."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 128:
-        return str(value)
-    if not isinstance(value, str) or not 0 < len(value) <= TRACE_CHARACTERS_MAX:
-        return None
-    return value if value.isascii() and value.isprintable() and value.strip("0") else None
+    if type(value) is str:
+        good = 0 < len(value) <= TRACE_CHARACTERS_MAX and value.isascii() and value.isprintable() and value.strip("0")
+        return value if good else None
+    return str(value) if type(value) is int and 0 < value < 1 << 128 else None
 
 
 def log_batch(

@@ -4,6 +4,7 @@ Source: Grafana Loki, HTTP API, ``POST /loki/api/v1/push``: ``streams[].stream``
 of nanoseconds as text, the line and, where there is any, structured metadata.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -44,14 +45,14 @@ class _Push(msgspec.Struct, gc=False):
 class LokiLines:
     """Lines of push requests."""
 
-    def __init__(self, limits: LogDecoderLimits) -> None:
-        self._parser = ObjectParser(_Push, limits.record_bytes_max)
+    def __init__(self, bytes_max: int = sys.maxsize) -> None:
+        self._parser = ObjectParser(_Push, bytes_max)
         self._streams = EvidenceMemo(_stream)
         self._severities = SeverityMemo()
 
     def lines(self, rows: IntArray, records: Sequence[bytes | None], faults: dict[int, Fault]) -> LineColumns:
         """Lines of ``records``, which are those of ``rows``; ``faults`` gains one for each bad record."""
-        at, pushes, own_faults, _ = self._parser.parse(records)
+        at, pushes, _, own_faults, _ = self._parser.parse(records)
         for place, fault in own_faults.items():
             faults.setdefault(int(rows[place]), fault)
         each: list[int] = []
@@ -97,7 +98,7 @@ class LokiLogDecoder:
     def __init__(self, paths: LogPaths, limits: LogDecoderLimits) -> None:
         self._paths = paths
         self._limits = limits
-        self._lines = LokiLines(limits)
+        self._lines = LokiLines(limits.record_bytes_max)
         self._nested = NestedJson(paths, limits)
 
     def decode(self, batch: RecordBatch) -> LogBatch:

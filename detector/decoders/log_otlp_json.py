@@ -4,6 +4,7 @@ Source: opentelemetry.io, OTLP specification, JSON Protobuf Encoding: camelCase 
 number, enums as numbers, ids in hex, unknown fields ignored.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -57,14 +58,14 @@ class _Request(msgspec.Struct, rename="camel", gc=False):
 class OtlpJsonLines:
     """Lines of export requests in JSON."""
 
-    def __init__(self, limits: LogDecoderLimits) -> None:
-        self._parser = ObjectParser(_Request, limits.record_bytes_max)
+    def __init__(self, bytes_max: int = sys.maxsize) -> None:
+        self._parser = ObjectParser(_Request, bytes_max)
         self._services = EvidenceMemo(_service)
         self._severities = SeverityMemo("otel")
 
     def lines(self, rows: IntArray, records: Sequence[bytes | None], faults: dict[int, Fault]) -> LineColumns:
         """Lines of ``records``, which are those of ``rows``; ``faults`` gains one for each bad record."""
-        at, requests, own_faults, _ = self._parser.parse(records)
+        at, requests, _, own_faults, _ = self._parser.parse(records)
         for place, fault in own_faults.items():
             faults.setdefault(int(rows[place]), fault)
         found: list[_LogRecord] = []
@@ -112,7 +113,7 @@ class OtlpJsonLogDecoder:
     def __init__(self, paths: LogPaths, limits: LogDecoderLimits) -> None:
         self._paths = paths
         self._limits = limits
-        self._lines = OtlpJsonLines(limits)
+        self._lines = OtlpJsonLines(limits.record_bytes_max)
         self._nested = NestedJson(paths, limits)
 
     def decode(self, batch: RecordBatch) -> LogBatch:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from detector.encoders.cloudevents import CloudEventsEncoder
-from detector.encoders.encoder import Encoder, ModelFacts, Provenance
+from detector.encoders.encoder import Encoder, LogEncoder, LogModelFacts, ModelFacts, Provenance
+from detector.encoders.log_cloudevents import LogCloudEventsEncoder
 from detector.encoders.schemas import schema_documents
 
 EncoderFactory = Callable[[str], Encoder]
@@ -17,11 +18,21 @@ EncoderFactory = Callable[[str], Encoder]
 
 ENCODERS: Final[Mapping[str, EncoderFactory]] = {"cloudevents": CloudEventsEncoder}
 
+LogEncoderFactory = Callable[[str], LogEncoder]
+"""Likewise, for transitions of log lines."""
+
+LOG_ENCODERS: Final[Mapping[str, LogEncoderFactory]] = {"cloudevents": LogCloudEventsEncoder}
+
 __all__ = [
     "ENCODERS",
+    "LOG_ENCODERS",
     "CloudEventsEncoder",
     "Encoder",
     "EncoderFactory",
+    "LogCloudEventsEncoder",
+    "LogEncoder",
+    "LogEncoderFactory",
+    "LogModelFacts",
     "ModelFacts",
     "Provenance",
     "schema_documents",

@@ -33,6 +33,7 @@ from detector.encoders.event import (
 from detector.encoders.topology import topology_of
 from detector.encoders.wording import direction_of, is_silent, level_before, reasons_for, rfc3339, summarise
 from detector.errors import UsageError
+from detector.log_batches import LogKind, LogTransition
 
 ANOMALY_SCHEMA_URI: Final = "urn:detector:schemas:anomaly.v1"
 """Identifies the schema file; it is a name, not an address."""
@@ -67,9 +68,7 @@ class CloudEventsEncoder:
     content_type: str = "application/cloudevents+json; charset=utf-8"
 
     def __init__(self, source: str) -> None:
-        if not source or any(character.isspace() for character in source):
-            raise UsageError(f"events need a source without white space, such as /detector/prod, not {source!r}")
-        self._source = source
+        self._source = checked_source(source)
 
     def encode(
         self,
@@ -98,6 +97,13 @@ class CloudEventsEncoder:
             data=anomaly,
         )
         return Event(identity.fingerprint.encode(), to_bytes(event), anomaly.episode_id, transition.state)
+
+
+def checked_source(source: str) -> str:
+    """The URI reference that names this detector; raises ``UsageError`` where it is empty or holds white space."""
+    if not source or any(character.isspace() for character in source):
+        raise UsageError(f"events need a source without white space, such as /detector/prod, not {source!r}")
+    return source
 
 
 def anomaly_of(
@@ -149,21 +155,21 @@ def anomaly_of(
     )
 
 
-def event_id(transition: Transition, identity: SeriesIdentity, provenance: Provenance) -> str:
+def event_id(transition: Transition | LogTransition, identity: SeriesIdentity, provenance: Provenance) -> str:
     """The same for the same transition of the same input, whoever computes it.
 
     A record may hold many points of one series, even several episodes; the start tells those apart.
     """
     parts = (*provenance[:3], identity.fingerprint, transition.kind, transition.started_ms, transition.sequence)
-    return _uuid(*parts)
+    return uuid_of(*parts)
 
 
-def episode_id(transition: Transition, fingerprint: str, provenance: Provenance) -> str:
+def episode_id(transition: Transition | LogTransition, fingerprint: str, provenance: Provenance) -> str:
     """The same in all events of an episode."""
-    return _uuid(provenance.topic, provenance.partition, fingerprint, transition.started_ms)
+    return uuid_of(provenance.topic, provenance.partition, fingerprint, transition.started_ms)
 
 
-def episode_fingerprint(identity: SeriesIdentity, kind: EpisodeKind) -> str:
+def episode_fingerprint(identity: SeriesIdentity, kind: EpisodeKind | LogKind) -> str:
     """Digest of series and kind, 64 bits in hexadecimal: what a downstream service groups and silences by."""
     return hashlib.blake2b(f"{identity.canonical}\n{kind}".encode(), digest_size=8).hexdigest()
 
@@ -247,5 +253,6 @@ def quality_of(transition: Transition, model: ModelFacts, provenance: Provenance
     )
 
 
-def _uuid(*parts: object) -> str:
+def uuid_of(*parts: object) -> str:
+    """Deterministic id of these parts."""
     return str(uuid.uuid5(ID_NAMESPACE, "\n".join(map(str, parts))))

@@ -3,6 +3,7 @@
 from typing import NamedTuple, Protocol
 
 from detector.batches import Event, SeriesIdentity, Transition
+from detector.log_batches import LogTransition
 
 
 class Provenance(NamedTuple):
@@ -27,6 +28,15 @@ class ModelFacts(NamedTuple):
     config_hash: str
 
 
+class LogModelFacts(NamedTuple):
+    """The signals behind a transition of log lines; ``window_length_ms`` is that of all windows."""
+
+    name: str
+    version: int
+    window_length_ms: int
+    config_hash: str
+
+
 class Encoder(Protocol):
     """Turns transitions into messages.
 
@@ -46,3 +56,19 @@ class Encoder(Protocol):
         provenance: Provenance,
     ) -> Event:
         """Encode one transition; never raises for values that a decoder lets through."""
+
+
+class LogEncoder(Protocol):
+    """Turns transitions of log lines into messages, by the law of :class:`Encoder`."""
+
+    content_type: str
+
+    def encode(
+        self,
+        transition: LogTransition,
+        identity: SeriesIdentity,
+        policy_name: str,
+        model: LogModelFacts,
+        provenance: Provenance,
+    ) -> Event:
+        """Encode one transition; never raises for values that the judge lets through."""

@@ -14,6 +14,9 @@ from detector.batches import REJECT_REASONS
 from detector.encoders.cloudevents import ANOMALY_SCHEMA_URI
 from detector.encoders.event import AnomalyEvent
 from detector.encoders.examples import example_texts, pretty
+from detector.encoders.log_cloudevents import LOG_SCHEMA_URI
+from detector.encoders.log_event import LogAnomalyEvent
+from detector.encoders.log_examples import LOG_EPISODES, log_example_texts
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -43,9 +46,10 @@ PREFIX: Final = {"prefix": {"description": "Prefix of the topics that the detect
 
 def schema_documents() -> dict[str, str]:
     """File name below ``schemas/`` to text: JSON Schemas, the AsyncAPI document and the examples."""
-    examples = example_texts()
+    examples = {**example_texts(), **log_example_texts()}
     return {
         "anomaly.v1.json": _json(anomaly_schema()),
+        "log_anomaly.v1.json": _json(log_anomaly_schema()),
         "metric.v1.json": _json(metric_schema()),
         "dead_letter.v1.json": _json(dead_letter_schema()),
         "asyncapi.yaml": yaml.safe_dump(asyncapi(examples), sort_keys=False, allow_unicode=True, width=100),
@@ -57,6 +61,13 @@ def anomaly_schema() -> dict[str, Any]:
     """JSON Schema of an outgoing event."""
     head = _head(ANOMALY_SCHEMA_URI, "Anomaly event", "One transition of an anomaly episode, as a CloudEvents event.")
     return {**head, **msgspec.json.schema(AnomalyEvent)}
+
+
+def log_anomaly_schema() -> dict[str, Any]:
+    """JSON Schema of an outgoing event of log lines."""
+    title = "Log anomaly event"
+    head = _head(LOG_SCHEMA_URI, title, "One transition of an episode of log lines, as a CloudEvents event.")
+    return {**head, **msgspec.json.schema(LogAnomalyEvent)}
 
 
 def metric_schema() -> dict[str, Any]:
@@ -128,14 +139,16 @@ def asyncapi(examples: Mapping[str, str]) -> dict[str, Any]:
         "info": {
             "title": "detector",
             "version": __version__,
-            "description": "Streaming anomaly detection: metric records in, anomaly episodes out.",
+            "description": "Streaming anomaly detection: metric records and log lines in, anomaly episodes out.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
         "channels": {
-            "metrics": _channel("{topic}", "Input topic of metric records.", "metric", TOPIC),
-            "events": _channel("{prefix}.events", "Anomaly episodes: opened, updated, closed.", "anomaly", PREFIX),
-            "dead_letters": _channel("{prefix}.dlq", "Records that could not be used.", "dead_letter", PREFIX),
+            "metrics": _channel("{topic}", "Input topic of metric records.", TOPIC, "metric"),
+            "events": _channel(
+                "{prefix}.events", "Anomaly episodes: opened, updated, closed.", PREFIX, "anomaly", "log_anomaly"
+            ),
+            "dead_letters": _channel("{prefix}.dlq", "Records that could not be used.", PREFIX, "dead_letter"),
         },
         "operations": {
             "receive_metrics": _operation("receive", "metrics", "Score every sample of a record."),
@@ -162,6 +175,13 @@ def _messages(examples: Mapping[str, str]) -> dict[str, Any]:
             "bindings": {"kafka": {"key": key, "bindingVersion": "0.5.0"}},
             "examples": [_example(examples, f"anomaly.{state}") for state in ANOMALIES],
         },
+        "log_anomaly": {
+            "title": "Log anomaly event",
+            "contentType": "application/cloudevents+json",
+            "payload": {"$ref": "./log_anomaly.v1.json"},
+            "bindings": {"kafka": {"key": key, "bindingVersion": "0.5.0"}},
+            "examples": [_example(examples, f"log_anomaly.{name}") for name in LOG_EPISODES],
+        },
         "dead_letter": {
             "title": "Dead letter",
             "contentType": "application/octet-stream",
@@ -180,12 +200,12 @@ def _decoded(examples: Mapping[str, str], name: str) -> Any:
     return msgspec.json.decode(examples[f"{name}.json"])
 
 
-def _channel(address: str, description: str, message: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _channel(address: str, description: str, parameters: Mapping[str, Any], *messages: str) -> dict[str, Any]:
     return {
         "address": address,
         "description": description,
         "parameters": {name: dict(parameter) for name, parameter in parameters.items()},
-        "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+        "messages": {message: {"$ref": f"#/components/messages/{message}"} for message in messages},
     }
 
 

@@ -1,7 +1,7 @@
 """The words of an event: numbers, times, the summary sentence and the reasons."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -83,7 +83,7 @@ def summarise(transition: Transition, identity: SeriesIdentity, topology: Topolo
     if words is not None:
         return f"{subject} {words(transition, unit)}"
     share = f"{transition.anomalous_points} of {transition.points} points anomalous"
-    started = _moment(transition.started_ms)
+    started = moment(transition.started_ms)
     if transition.state == "closed":
         return f"{subject} {_ending(transition, unit)}; {_peak(transition, unit)}; {share} since {started}"
     observed = f"{subject} is {number(transition.observed)}{unit}"
@@ -126,7 +126,7 @@ def is_silent(transition: Transition) -> bool:
 
 def _absence(transition: Transition, unit: str) -> str:
     lasted = duration(transition.time_ms - transition.last_sample_ms)
-    before = f"{_last_value(transition, unit)} at {_moment(transition.last_sample_ms)}"
+    before = f"{_last_value(transition, unit)} at {moment(transition.last_sample_ms)}"
     usual = f"usually at most {duration(_rounded(transition.gap_ms))} apart"
     if transition.state != "closed":
         return f"has sent nothing for {lasted} ({usual}), {before}"
@@ -138,7 +138,7 @@ def _absence(transition: Transition, unit: str) -> str:
 def _standstill(transition: Transition, unit: str) -> str:
     usual = f"usually at most {duration(_rounded(transition.usual_run_ms))}"
     lasted = duration(transition.time_ms - transition.started_ms)
-    value = f"{_last_value(transition, unit)}, {transition.points} equal samples since {_moment(transition.started_ms)}"
+    value = f"{_last_value(transition, unit)}, {transition.points} equal samples since {moment(transition.started_ms)}"
     if transition.state != "closed":
         return f"has not changed for {lasted} ({usual}); {value}"
     if transition.end_reason == "recovered":
@@ -149,7 +149,7 @@ def _standstill(transition: Transition, unit: str) -> str:
 def _scatter(transition: Transition, unit: str) -> str:
     ratio = number(transition.spread / transition.usual_spread)
     around = "" if math.isnan(transition.expected) else f" around the expected {number(transition.expected)}{unit}"
-    since = _moment(transition.started_ms)
+    since = moment(transition.started_ms)
     if transition.state == "opened":
         mean, usual = number(transition.spread), number(transition.usual_spread)
         share = f"mean deviation {mean}, usually {usual}; {transition.points} points since {since}"
@@ -179,12 +179,12 @@ def _new_level(transition: Transition, unit: str) -> str:
     if not math.isnan(transition.old_level):
         return (
             f"has moved {side} to a new level of {level} inside its band, from {number(transition.old_level)}{unit}; "
-            f"steady for {lasted}, since {_moment(transition.started_ms)}"
+            f"steady for {lasted}, since {moment(transition.started_ms)}"
         )
     share = f"{transition.anomalous_points} of {transition.points} points anomalous"
     return (
         f"has moved {side} to a new level of {level}, where {number(transition.expected)}{unit} was expected; "
-        f"steady for {lasted}, since {_moment(transition.started_ms)}; {share}"
+        f"steady for {lasted}, since {moment(transition.started_ms)}; {share}"
     )
 
 
@@ -225,7 +225,7 @@ def _ending(transition: Transition, unit: str) -> str:
 
 def _peak(transition: Transition, unit: str) -> str:
     distance = _distance(transition.peak_deviation, transition.peak_expected, transition, unit)
-    at = _moment(transition.peak_time_ms)
+    at = moment(transition.peak_time_ms)
     return f"peak {number(transition.peak_observed)}{unit}, {distance}, at {at}"
 
 
@@ -242,7 +242,8 @@ def _band(transition: Transition, unit: str) -> str:
     return f" (normal {number(transition.lower)} to {number(transition.upper)}{unit})"
 
 
-def _moment(time_ms: int) -> str:
+def moment(time_ms: int) -> str:
+    """A time to the second, for a sentence."""
     text = rfc3339(time_ms)
     return f"{text[:10]} {text[11:19]}Z"
 
@@ -283,11 +284,17 @@ def reasons_for(transition: Transition) -> list[Reason]:
         text = f"novelty {number(novelty)}: unlike anything this series has shown"
         strengths.append((_saturate(novelty), "novel", text))
     strengths.sort(key=lambda strength: -strength[0])
-    total = sum(strength for strength, _, _ in strengths)
-    weights = [round(strength / total, WEIGHT_DIGITS) for strength, _, _ in strengths]
-    weights[0] = round(1.0 - sum(weights[1:]), WEIGHT_DIGITS)
+    weights = weights_of([strength for strength, _, _ in strengths])
     reasons = [Reason(code, weight, text) for weight, (_, code, text) in zip(weights, strengths, strict=True)]
     return sorted(reasons, key=lambda reason: -reason.weight)
+
+
+def weights_of(strengths: Sequence[float]) -> list[float]:
+    """Strengths, the largest first, as shares in four digits that sum to 1: the first takes what rounding leaves."""
+    total = sum(strengths)
+    weights = [round(strength / total, WEIGHT_DIGITS) for strength in strengths]
+    weights[0] = round(1.0 - sum(weights[1:]), WEIGHT_DIGITS)
+    return weights
 
 
 def _saturate(strength: float) -> float:

@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Final, Literal
 
 from detector.batches import SeriesIdentity, Severity
+from detector.episodes.books import Book
 from detector.episodes.matchers import Matcher
 from detector.episodes.records import HISTORY_ROWS, OPEN_WINDOW_MAX
 from detector.errors import UsageError
@@ -210,34 +211,8 @@ DEFAULT_POLICY: Final = Policy(name="default")
 """What applies where no other policy does."""
 
 
-class PolicyBook:
-    """The policies of a partition, in the order given, and the rule which one applies.
-
-    The most specific wins: more equality matchers, then more of the other matchers, then the earlier one. A policy
-    without matchers is the default; :data:`DEFAULT_POLICY` is appended where none is given, so one always applies.
-    Raises ``UsageError`` for two policies of one name or two defaults.
-    """
+class PolicyBook(Book[Policy]):
+    """The policies of metric series; :data:`DEFAULT_POLICY` is the default where none is given."""
 
     def __init__(self, policies: Sequence[Policy] = ()) -> None:
-        names = [policy.name for policy in policies]
-        for name in names:
-            if names.count(name) > 1:
-                raise UsageError(f"policy {name!r} is defined twice; give each policy a name of its own")
-        defaults = [policy.name for policy in policies if not policy.matchers]
-        if len(defaults) > 1:
-            raise UsageError(
-                f"policies {defaults[0]!r} and {defaults[1]!r} both lack matchers; only one can be the default"
-            )
-        if not defaults and DEFAULT_POLICY.name in names:
-            raise UsageError("policy 'default' has matchers; the name belongs to the policy for everything else")
-        self.policies: Final[tuple[Policy, ...]] = (*policies,) if defaults else (*policies, DEFAULT_POLICY)
-        self._ranking = sorted(range(len(self.policies)), key=self._rank)
-
-    def choose(self, identity: SeriesIdentity) -> int:
-        """Index in ``policies`` of the one that applies to a series."""
-        return next(index for index in self._ranking if self.policies[index].matches(identity))
-
-    def _rank(self, index: int) -> tuple[int, int, int]:
-        matchers = self.policies[index].matchers
-        equal = sum(matcher.operator == "=" for matcher in matchers)
-        return -equal, equal - len(matchers), index
+        super().__init__(policies, DEFAULT_POLICY)

@@ -88,6 +88,11 @@ class SeriesTable:
         return len(self.last_ms)
 
     @property
+    def expires(self) -> bool:
+        """Whether idle series are to be forgotten."""
+        return self._idle_expiry_ms > 0
+
+    @property
     def limit(self) -> int:
         """Series that may exist at once."""
         return self._limit

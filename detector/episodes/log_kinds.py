@@ -1,0 +1,130 @@
+"""What the signals of a window are evidence of: which kind, led by which template, how bad."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from detector.batches import Severity
+from detector.episodes.log_policies import LogPolicy
+from detector.episodes.policies import SEVERITIES
+from detector.log_batches import (
+    LOG_KINDS,
+    SEVERITY_CLASSES,
+    SIGNALS,
+    LogKind,
+    LogTemplate,
+    Signals,
+    TemplateFinding,
+    WindowFindings,
+)
+
+COUNT_UP, COUNT_DOWN, MIX, SEVERITY, RARE, NEW, SHARE_UP, SHARE_DOWN, FORMAT_CHANGE = map(
+    SIGNALS.index,
+    ("count_up", "count_down", "mix", "severity", "rare", "new", "share_up", "share_down", "format_change"),
+)
+
+SIGNALS_OF: Final[Mapping[LogKind, tuple[int, ...]]] = {
+    "log.format_change": (FORMAT_CHANGE,),
+    "log.new_template": (NEW, RARE),
+    "log.severity_surge": (SEVERITY,),
+    "log.surge": (COUNT_UP, SHARE_UP),
+    "log.vanished": (COUNT_DOWN, SHARE_DOWN),
+    "log.mix_shift": (MIX,),
+}
+"""Signals by the kind that they are evidence of. What is rare is new to whoever reads it."""
+
+FORMAT_PLACE: Final = LOG_KINDS.index("log.format_change")
+SURGE_PLACE: Final = LOG_KINDS.index("log.surge")
+
+REWORDED_SIGNALS: Final = (NEW, RARE, MIX, COUNT_DOWN, SHARE_DOWN, SHARE_UP)
+"""What new wording does by itself. More lines than before (``count_up``) or worse ones (``severity``) it does not."""
+REWORDED_KINDS: Final[frozenset[LogKind]] = frozenset({"log.new_template", "log.vanished", "log.mix_shift"})
+"""Kinds that new wording alone can open."""
+
+UNKNOWN, WARNING, ERROR, FATAL = map(SEVERITY_CLASSES.index, ("unknown", "warning", "error", "fatal"))
+
+Weights = tuple[float, ...]
+"""Evidence for each of ``LOG_KINDS``."""
+
+NOTHING: Final[Weights] = (0.0,) * len(LOG_KINDS)
+
+
+def weigh(signals: Signals, *, reworded: bool) -> Weights:
+    """Evidence for each kind: the largest of its signals.
+
+    Where lines are being reworded, whatever new wording does by itself is evidence of that, and of nothing else.
+    """
+    if not reworded:
+        return tuple(max(signals[index] for index in SIGNALS_OF[kind]) for kind in LOG_KINDS)
+    weights = [0.0 if kind in REWORDED_KINDS else max(signals[i] for i in SIGNALS_OF[kind]) for kind in LOG_KINDS]
+    weights[FORMAT_PLACE] = max(signals[index] for index in (FORMAT_CHANGE, *REWORDED_SIGNALS))
+    weights[SURGE_PLACE] = signals[COUNT_UP]
+    return tuple(weights)
+
+
+def is_rewording(kind: LogKind, peak: WindowFindings) -> bool:
+    """Whether an open episode of this kind may have been the beginning of new wording."""
+    if kind == "log.surge":
+        return peak.signals[SHARE_UP] >= peak.signals[COUNT_UP]
+    return kind in REWORDED_KINDS
+
+
+def _excess(finding: TemplateFinding) -> float:
+    return finding.observed - finding.expected
+
+
+def _newest(finding: TemplateFinding) -> tuple[bool, float]:
+    return finding.new, float(finding.observed - finding.total) if finding.observed else float("-inf")
+
+
+def _worst(finding: TemplateFinding) -> tuple[bool, bool, float]:
+    return finding.severity >= ERROR, finding.severity >= WARNING, _excess(finding)
+
+
+LEADS: Final[Mapping[LogKind, Callable[[TemplateFinding], object]]] = {
+    "log.format_change": lambda finding: (finding.new, finding.observed),
+    "log.new_template": _newest,
+    "log.severity_surge": _worst,
+    "log.surge": lambda finding: (finding.up, _excess(finding)),
+    "log.vanished": lambda finding: (finding.down, -_excess(finding)),
+    "log.mix_shift": lambda finding: abs(finding.share - finding.usual_share),
+}
+"""What the template that leads an episode has the most of: new, and new in many lines; new, else seen the least before;
+the worst lines, the most of them; and so on. Of equals the first, which tells the most."""
+
+
+def led(kind: LogKind, templates: Sequence[LogTemplate]) -> tuple[LogTemplate, ...]:
+    """The same templates, the one that leads an episode of this kind first."""
+    key = LEADS[kind]
+    first = max(templates, key=lambda template: key(template.finding), default=None)  # type: ignore[arg-type, return-value] # the keys of one kind compare with one another
+    return () if first is None else (first, *(template for template in templates if template is not first))
+
+
+def rising_class(findings: WindowFindings, sustained_min: float) -> int:
+    """The worst class, from warnings on, with more lines than usual, where their signal says so; else 0."""
+    if findings.signals[SEVERITY] < sustained_min:
+        return UNKNOWN
+    pairs = zip(findings.severities, findings.usual_severities, strict=True)
+    rising = [place for place, (observed, usual) in enumerate(pairs) if place >= WARNING and observed > usual]
+    return max(rising, default=UNKNOWN)
+
+
+def severity_of(
+    policy: LogPolicy, kind: LogKind, evidence: float, findings: WindowFindings, lead: TemplateFinding | None
+) -> Severity:
+    """How bad a window is: by its evidence, within what the lines themselves allow.
+
+    Lines of errors may be critical, and fatal ones are an error at least; warnings, lines of unknown class and missing
+    lines may be an error; information and debugging stay a warning. New wording is a warning, whatever class its new
+    templates have, unless the share of bad lines rises with it: then the evidence for that counts.
+    """
+    rising = rising_class(findings, policy.sustained_min)
+    worst = rising
+    if kind == "log.format_change":
+        evidence = findings.signals[SEVERITY] if rising else 0.0
+    elif lead is not None and kind != "log.vanished":
+        worst = max(rising, lead.severity)
+    if rising:
+        evidence = max(evidence, findings.signals[SEVERITY])
+    most = 2 if worst >= ERROR else int(worst in {UNKNOWN, WARNING} or kind == "log.vanished")
+    level = min(most, (evidence >= policy.severity_error) + (evidence >= policy.severity_critical))
+    return SEVERITIES[max(level, int(worst == FATAL))]
