@@ -313,7 +313,8 @@ class LogCounts:
 
     There, samples are lines, scored are those that were counted in a window, late are those whose window had closed.
     ``formats`` counts records by their format. ``lines_joined`` lines went on with another; ``lines_other`` have no
-    template, since training had stopped; ``lines_cut`` were longer than what is looked at. ``tripped`` names the
+    template, since training had stopped; ``lines_cut`` were longer than what is looked at; ``lines_released``
+    came out before anything could go on with them, since too many waited. ``tripped`` names the
     services whose circuit breaker opened. ``templates_held`` and ``breakers_open`` are how it stands after the batch.
     ``active`` names the services that had lines in the windows that closed, None where none closed; ``keyed`` says
     whether the last record has a key.
@@ -323,6 +324,7 @@ class LogCounts:
     lines_joined: int = 0
     lines_other: int = 0
     lines_cut: int = 0
+    lines_released: int = 0
     templates_created: int = 0
     templates_merged: int = 0
     templates_evicted: int = 0

@@ -41,11 +41,11 @@ class LogBatch:
     ``rows`` int64[m], ascending: the record of each line, -1 for a line held over from an earlier batch; ``offsets``
     int64[m]; ``keys`` m keys of services (never of pods where the record tells the service); ``times_ms`` int64[m],
     event time in epoch milliseconds; ``severities`` int8[m], places in ``SEVERITY_CLASSES``; ``lines`` m messages as
-    they are to be mined (of many lines: their message), without their header; ``parts`` int8[m], from
-    ``WHOLE`` to ``ENDS_TRACEBACK``; ``traces`` m trace ids, None where no record of the batch has one. ``formats`` counts
-    records by the format that they had; ``lines_cut`` those that were longer than the decoder's limit; ``in_pieces``
-    whether something in the batch made the decoder go record by record. Every record has at least one line or exactly
-    one reject.
+    they are to be mined (of many lines: their message), without their header; ``parts`` int8[m], from ``WHOLE`` to
+    ``ENDS_TRACEBACK``; ``traces`` m trace ids, None where no record of the batch has one. ``formats`` counts records by
+    the format that they had; ``lines_cut`` those that were longer than the decoder's limit; ``in_pieces`` whether
+    something in the batch made the decoder go record by record. Every record has at least one line or exactly one
+    reject.
     """
 
     rows: IntArray

@@ -1,6 +1,6 @@
 """What is known of one batch of a log topic on its way through the rooms."""
 
-from detector.batches import BatchCounts, Event, LogCounts, RecordBatch
+from detector.batches import BatchCounts, Event, LogCounts, RecordBatch, Reject
 from detector.encoders import Provenance
 from detector.log_batches import LogBatch
 from detector.passage import StageTimes
@@ -10,7 +10,7 @@ from detector.templates import MinerCounts
 class LogPassage:
     """What is known of one batch while it goes through the rooms."""
 
-    __slots__ = ("batch", "counts", "events", "lines", "logs", "stages")
+    __slots__ = ("batch", "counts", "events", "join_rejects", "lines", "logs", "stages")
 
     def __init__(self, batch: RecordBatch, lines: LogBatch, stages: StageTimes) -> None:
         self.batch = batch
@@ -19,6 +19,7 @@ class LogPassage:
         self.counts = BatchCounts(records=len(batch))
         self.logs = LogCounts()
         self.events: list[Event] = []
+        self.join_rejects: list[Reject] = []
 
     def cause(self, position: int) -> Provenance:
         """The record of the line at ``position``, which a decoder has just given."""
@@ -40,3 +41,10 @@ class LogPassage:
         if self.logs.active is None:
             self.logs.active = set()
         self.logs.active.add(service)
+
+    def rejects(self) -> list[Reject]:
+        """By row, one per record: what the decoder said comes before what the joiner said."""
+        first: dict[int, Reject] = {}
+        for reject in (*self.lines.rejects, *self.join_rejects):
+            first.setdefault(reject.row, reject)
+        return [first[row] for row in sorted(first)]

@@ -9,7 +9,7 @@ records are processed up to the one that makes it do so, then the windows close,
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from detector.batches import (
     SeriesKey,
 )
 from detector.columns import Columns, Deferred, WholeCopy, taken, under
-from detector.decoders import Joiner, LabelFault, LogDecoder
+from detector.decoders import JoinCounts, Joiner, LabelFault, LogDecoder
 from detector.encoders import LogEncoder, LogModelFacts, Provenance
 from detector.episodes import LogJudge, LogPolicyBook
 from detector.log_batches import LogBatch, LogTransition
@@ -35,6 +35,9 @@ from detector.passage import StageTimes
 from detector.series import NO_SLOT, Routed, SeriesTable, identify
 from detector.state import Snapshot, SnapshotHeader, StateCopy, check_origin
 
+MODEL_NAME: Final = "log_signals"
+MODEL_VERSION: Final = 1
+"""Of what the templates, the signals and the rules of windows make of the same lines."""
 NO_SLOTS: Final = np.empty(0, np.int64)
 
 
@@ -94,7 +97,8 @@ class LogPipeline:
         self._timer = timer
         self._services: dict[int, LogService] = {}
         self._watermark_ms = WATERMARK_NONE
-        self._model = LogModelFacts(config_hash)
+        self._model = LogModelFacts(MODEL_NAME, MODEL_VERSION, times.length_ms, config_hash)
+        self._joined = JoinCounts()
         self._expires = series.expires
 
     @property
@@ -178,7 +182,7 @@ class LogPipeline:
     def forget_episodes(self) -> None:
         """Keep services and what is usual for them, and forget what is known of episodes: none is open then."""
         slots = self._series.live_slots()
-        self._judge.forget(slots)
+        self._judge.evict(slots, 0, self._watermark_ms)
         for slot in slots.tolist():
             self._judge.open_slot(slot, self._policies.choose(self._series.identity(slot)))
 
@@ -198,7 +202,9 @@ class LogPipeline:
         while start < len(lines):
             stop = self._next_close(lines.times_ms, start)
             if stop > start:
-                self._take(passage, self._joiner.feed(_part(lines, start, stop)))
+                joined = self._joiner.feed(_part(lines, start, stop))
+                passage.join_rejects += joined.rejects
+                self._take(passage, joined)
                 self._watermark_ms = max(self._watermark_ms, int(lines.times_ms[start:stop].max()))
                 start = stop
             else:
@@ -332,14 +338,19 @@ class LogPipeline:
         counts.aliases_cleared = self._series.take_aliases_cleared()
         logs.formats = dict(passage.lines.formats)
         logs.keyed = batch.envelope(len(batch) - 1).key is not None
-        logs.lines_joined = self._joiner.take_joined()
+        joined = self._joiner.counts
+        logs.lines_joined = joined.joined - self._joined.joined
+        logs.lines_cut += joined.left_out - self._joined.left_out
+        logs.lines_released = joined.released - self._joined.released
+        self._joined = replace(joined)
+        counts.decoder_fallbacks = int(passage.lines.in_pieces)
         logs.lines_cut += passage.lines.lines_cut
         services = self._services.values()
         logs.templates_held = sum(len(service.miner) for service in services)
         logs.breakers_open = sum(not service.miner.training for service in services)
         return Output(
             events=passage.events,
-            rejects=passage.lines.rejects,
+            rejects=passage.rejects(),
             next_offset=int(batch.offsets[-1]) + 1,
             counts=counts,
             stage_seconds=passage.stages.seconds,
@@ -377,8 +388,6 @@ def _lines_of(lines: LogBatch, windows_ms: IntArray, part: IntArray) -> Lines:
 
 def _part(lines: LogBatch, start: int, stop: int) -> LogBatch:
     """The lines ``start`` to before ``stop``; rejects and formats stay with the whole."""
-    if stop - start == len(lines):
-        return lines
     part = slice(start, stop)
     return LogBatch(
         rows=lines.rows[part],

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from detector.decoders import LOG_DECODERS, Joiner, JoinerLimits, LogDecoder, LogDecoderLimits, LogPaths
+from detector.decoders import LOG_DECODERS, Joiner, JoinLimits, LogDecoder, LogDecoderLimits, LogPaths
 from detector.encoders import LOG_ENCODERS, LogEncoder, Redactor
 from detector.episodes import LogJudge, LogPolicy, LogPolicyBook, parse_matchers
 from detector.errors import UsageError
@@ -63,7 +63,7 @@ class LogPipelineFactory:
             topic=place.topic,
             partition=place.partition,
             decoder=decoder,
-            joiner=Joiner(JoinerLimits(keys=limits.held_keys_max)),
+            joiner=Joiner(JoinLimits(keys=limits.held_keys_max)),
             series=SeriesTable(
                 limits.services_per_partition, settings.series.aliases_max, round(settings.series.idle_expiry_s * 1000)
             ),

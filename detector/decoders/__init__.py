@@ -11,16 +11,26 @@ from typing import Final
 from detector.decoders.decoder import Decoder, DecoderLimits, LabelFault, NamedLabels
 from detector.decoders.json_metrics import JsonMetricsDecoder
 from detector.decoders.json_paths import JsonPaths
+from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
+from detector.decoders.log_join import JoinCounts, Joiner, JoinLimits
+from detector.decoders.log_registry import LOG_DECODERS
 
 DECODERS: Final[dict[str, Callable[[JsonPaths, DecoderLimits], Decoder]]] = {"json": JsonMetricsDecoder}
 """Every wire format by its settings name; contract tests run over all of them."""
 
 __all__ = [
     "DECODERS",
+    "LOG_DECODERS",
     "Decoder",
     "DecoderLimits",
+    "JoinCounts",
+    "JoinLimits",
+    "Joiner",
     "JsonMetricsDecoder",
     "JsonPaths",
     "LabelFault",
+    "LogDecoder",
+    "LogDecoderLimits",
+    "LogPaths",
     "NamedLabels",
 ]

@@ -144,7 +144,7 @@ class Joiner:
         self._held_bytes = sum(held.size for held in self._held.values())
         self.counts = JoinCounts()
 
-    # -- one key, nothing joined: the common case of plain text --
+    # -- one key: the common case of plain text --
 
     def _is_of_one_key(self, batch: LogBatch) -> bool:
         """Whether all lines are of one key, of which alone something waits, and each waits for the next."""
@@ -165,10 +165,10 @@ class Joiner:
             # the first of a run releases what waits, and the last but one is released by the last
             self._feed_each(batch, range(at, start + 1), out, rejects)
             first = self._held.get(batch.keys[0])
-            if first is None or first.place != start or first.pieces != 1 or stop - start < 2:  # noqa: PLR2004
+            if first is None or first.place != start or len(first.pieces) > 1 or stop - start < 2:  # noqa: PLR2004
                 at = start + 1
                 continue
-            self._drop(batch.keys[0])
+            self._pop(batch.keys[0])
             out.places.extend(range(start, stop - 1))
             out.lines.extend(batch.lines[start : stop - 1])
             self._hold(batch, stop - 1)

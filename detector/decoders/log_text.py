@@ -154,7 +154,7 @@ class TextDecoder:
             parts=found[:, PART].astype(np.int8),
             traces=_traces(text, found),
             rejects=rejects,
-            formats={self.name: len(batch)} if len(batch) else {},
+            formats={self.name: int(np.count_nonzero(np.diff(rows, prepend=-1)))} if len(rows) else {},
             lines_cut=lines_cut,
         )
 

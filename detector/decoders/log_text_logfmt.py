@@ -52,9 +52,7 @@ def begins_with_pair(text: Bytes, at: int, stop: int) -> bool:
 
 
 @compiled
-def logfmt_pairs(
-    text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row
-) -> int:
+def logfmt_pairs(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> int:
     """How much the line says of what is looked for, 0 where it has nothing of it; ``fields`` gain that.
 
     Of two pairs with one key the first counts; a service that is called so goes before an app and a component.
@@ -90,16 +88,16 @@ def logfmt_pairs(
         if key_end - key > KEY_BYTES_MAX:
             continue
         name = packed_word(text, key, key_end)
-        if name == _MSG or name == _MESSAGE:
+        if name in (_MSG, _MESSAGE):
             if not found & _HAS_MESSAGE:
                 found |= _HAS_MESSAGE
                 fields[START], fields[STOP] = value, value_end
                 fields[FLAGS] |= ESCAPED if escaped else 0
-        elif name == _LEVEL or name == _LVL or name == _SEVERITY:
+        elif name in (_LEVEL, _LVL, _SEVERITY):
             if not found & _HAS_LEVEL:
                 found |= _HAS_LEVEL
                 fields[LEVEL_START], fields[LEVEL_STOP] = value, value_end
-        elif name == _TS or name == _TIME or name == _TIMESTAMP or name == _T:
+        elif name in (_TS, _TIME, _TIMESTAMP, _T):
             end, time_ms = after_time(text, value, value_end, stamp_ms, offset_ms, latest_ms)
             if not found & _HAS_TIME and end == value_end and end > value:
                 found |= _HAS_TIME
@@ -110,7 +108,7 @@ def logfmt_pairs(
                 fields[TRACE_START], fields[TRACE_STOP] = value, value_end
         elif value_end > value:
             own_rank = 0
-            if name == _SERVICE or name == _SERVICE_NAME:
+            if name in (_SERVICE, _SERVICE_NAME):
                 own_rank = 3
             elif name == _APP:
                 own_rank = 2

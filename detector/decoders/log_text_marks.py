@@ -1,7 +1,7 @@
 """What is read at the start of a line besides its time: levels, and whether it goes on with the line before; compiled.
 
-The rule of what goes on is that of ``detector.templates.messages.continues``, which is of another room; a test holds the
-two equal.
+The rule of what goes on is that of ``detector.templates.messages.continues``, which is of another room; a test holds
+the two equal.
 """
 
 from typing import Final
@@ -13,7 +13,9 @@ from detector.compiled import compiled
 from detector.decoders.log_severity import SYSLOG, WORDS
 from detector.decoders.log_times import COLON, SPACE, TAB, LETTERS_MAX, Bytes, is_digit, is_letter, packed, packed_word
 
-_LEVELS: Final = [(packed(word), severity) for word, severity in WORDS.items() if word.isalpha() and len(word) <= LETTERS_MAX]
+_LEVELS: Final = [
+    (packed(word), severity) for word, severity in WORDS.items() if word.isalpha() and len(word) <= LETTERS_MAX
+]
 _LEVEL_WORDS: Final = np.array([word for word, _ in _LEVELS], np.int64)
 _LEVEL_CLASSES: Final = np.array([severity for _, severity in _LEVELS], np.int64)
 SYSLOG_CLASSES: Final = np.array(SYSLOG, np.int64)
@@ -62,7 +64,7 @@ def starts_with(text: Bytes, at: int, stop: int, word: Bytes) -> bool:
     """Whether ``text[at:stop]`` starts with ``word``."""
     if at + len(word) > stop:
         return False
-    for place in range(len(word)):
+    for place in range(len(word)):  # noqa: SIM110  # a kernel has no generators
         if text[at + place] != word[place]:
             return False
     return True
@@ -92,7 +94,7 @@ def goes_on(text: Bytes, at: int, stop: int) -> bool:
     if at >= stop:
         return False
     first = text[at]
-    if first == SPACE or first == TAB:  # noqa: PLR1714  # a membership test is slower when compiled
+    if first in (SPACE, TAB):
         return True
     if first == _CALL[0]:
         return starts_with(text, at, stop, _CALL)
@@ -121,12 +123,12 @@ def names_exception(text: Bytes, at: int, stop: int) -> bool:
 
 
 @compiled
-def _is_class(text: Bytes, at: int, stop: int) -> bool:
+def _is_class(text: Bytes, at: int, stop: int) -> bool:  # noqa: C901  # a scanner of one pass
     """Names with dots or backslashes between them, of which the last is a capitalised one of an exception."""
     name, place = at, at
     while place < stop:
         byte = text[place]
-        if byte == _DOT or byte == _BACKSLASH:  # noqa: PLR1714  # a membership test is slower when compiled
+        if byte in (_DOT, _BACKSLASH):
             if place == name:
                 return False
             name = place + 1

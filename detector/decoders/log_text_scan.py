@@ -18,7 +18,6 @@ from detector.decoders.log_text_fields import (
     FIELDS,
     FLAGS,
     GOOD,
-    LOGFMT,
     LONG,
     MALFORMED,
     PART,
@@ -154,7 +153,7 @@ def scan(
                 in_traceback = (in_traceback or begins_traceback(text, at, end)) and not ends_traceback
                 at = behind + 1
                 continue
-            if not found and (shape == SYSLOG or shape == CRI):
+            if not found and shape in (SYSLOG, CRI):
                 faults[row] = MALFORMED
                 break
             headed = headed or (found and not seen)

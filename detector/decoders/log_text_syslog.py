@@ -63,9 +63,7 @@ def _token_end(text: Bytes, at: int, stop: int) -> int:
 
 
 @compiled
-def _structured(
-    text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row
-) -> bool:
+def _structured(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> bool:
     """``TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA [MSG]``, ``-`` for what is not there (RFC 5424, 6)."""
     at = _token_end(text, start, stop)
     if text[start] != DASH or at != start + 1:

@@ -48,7 +48,9 @@ EPOCH_DIGITS: Final = (10, 13, 16, 19)
 """Seconds, milliseconds, microseconds and nanoseconds from September 2001 to the year 2286."""
 EPOCH_END_MS: Final = 4_102_444_800_000
 """2100: a larger number at the start of a line counts something else."""
-_MONTHS: Final = np.array([packed(name) for name in ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]])
+_MONTHS: Final = np.array(
+    [packed(name) for name in ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]]
+)
 _WEEKDAYS: Final = np.array([packed(name) for name in ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]])
 _DATE_BYTES: Final = 10
 
@@ -59,7 +61,7 @@ def after_iso(text: Bytes, at: int, stop: int, offset_ms: int) -> tuple[int, int
     if at + _DATE_BYTES + 1 + CLOCK_BYTES > stop:
         return at, NONE
     mark, between = text[at + 4], text[at + _DATE_BYTES]
-    if (mark != DASH and mark != SLASH and mark != DOT) or text[at + 7] != mark:
+    if (mark not in (DASH, SLASH, DOT)) or text[at + 7] != mark:
         return at, NONE
     if between != SPACE and between | LOWER != LETTER_T:
         return at, NONE

@@ -29,6 +29,7 @@ class LogTelemetry:
         for name, count in (
             ("detector_log_lines_joined_total", logs.lines_joined),
             ("detector_log_lines_cut_total", logs.lines_cut),
+            ("detector_log_lines_released_total", logs.lines_released),
             ("detector_log_lines_untemplated_total", logs.lines_other),
             ("detector_log_breakers_tripped_total", len(logs.tripped)),
         ):

@@ -30,6 +30,14 @@ LOG_METRICS: Final[tuple[Metric, ...]] = (
         "Many: whole documents are logged; raise the limit only if their ends matter.",
     ),
     Metric(
+        "detector_log_lines_released_total",
+        "counter",
+        PARTITION,
+        "lines",
+        "Lines that came out before anything could go on with them, since too many were waiting.",
+        "Raise logs.limits.held_keys_max: there are more services with lines of text than it has room for.",
+    ),
+    Metric(
         "detector_log_lines_untemplated_total",
         "counter",
         PARTITION,
