@@ -223,7 +223,7 @@ def _watch(events: KafkaSource, stage: _Stage) -> None:
         while not progress.failures:
             lines = _taken(events, board)
             if live is None:
-                for line in (*board.turns(), *lines):
+                for line in (*board.turns(progress.processed), *lines):
                     console.print(line, highlight=False, soft_wrap=True)
             if live is None and progress.processed and not announced:
                 announced = True

@@ -47,7 +47,8 @@ class Board:
         self._streams: dict[str, deque[_Sample]] = {}
         self._episodes: dict[str, dict[str, Any]] = {}
         self._now_ms: int | None = None
-        self._told = 0
+        self._sent = 0
+        self._reached: list[tuple[int, str]] = []
         self.events = 0
         self.opened = 0
         self.verdict = None if story is None else Verdict(story.incident)
@@ -59,8 +60,20 @@ class Board:
         if beat.lines and beat.points:
             for service, count in Counter(line.service for line in beat.lines).items():
                 self._add(name_of_logs(service), beat.points[-1].time_ms, count)
+        self._sent += len(beat.points) + len(beat.lines)
         if beat.points:
-            self._now_ms = beat.points[-1].time_ms
+            before_ms, self._now_ms = self._now_ms, beat.points[-1].time_ms
+            self._turn(before_ms, self._now_ms)
+
+    def _turn(self, before_ms: int | None, now_ms: int) -> None:
+        """Note the turns of the story between these moments, and how much was sent up to them."""
+        if self._story is None or before_ms is None:
+            return
+        incident = self._story.incident
+        for at_ms, text in ((incident.start_ms, f"begins: {incident.what}"), (incident.end_ms, "ends with a fix")):
+            if before_ms <= at_ms < now_ms:
+                moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+                self._reached.append((self._sent, f"{moment:%Y-%m-%dT%H:%M}Z (the truth) {incident.label} {text}"))
 
     def _add(self, name: str, time_ms: int, value: float) -> None:
         self._streams.setdefault(name, deque(maxlen=STREAM_POINTS)).append(_Sample(time_ms, value))
@@ -78,17 +91,10 @@ class Board:
         summary = plain(anomaly["summary"])
         return f"{anomaly['window']['end'][:16]}Z {anomaly['state']:<6} {anomaly['severity']:<8} {summary}"
 
-    def turns(self) -> Iterator[str]:
-        """Lines about the turns of the story that the stream has reached since they were last asked for."""
-        if self._story is None or self._now_ms is None:
-            return
-        incident = self._story.incident
-        turns = ((incident.start_ms, f"begins: {incident.what}"), (incident.end_ms, "ends with a fix"))
-        while self._told < len(turns) and self._now_ms > turns[self._told][0]:
-            moment_ms, text = turns[self._told]
-            self._told += 1
-            moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
-            yield f"{moment:%Y-%m-%dT%H:%M}Z  (the truth: {incident.label} {text})"
+    def turns(self, records: int) -> Iterator[str]:
+        """Lines about the turns of the story that the worker has reached with so many records; each comes once."""
+        while self._reached and self._reached[0][0] <= records:
+            yield self._reached.pop(0)[1]
 
     def render(self, width: int, height: int, records: int) -> RenderableType:
         """Draw everything for a terminal of this size."""

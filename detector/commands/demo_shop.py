@@ -28,10 +28,10 @@ SETTLED_MINUTE: Final = 115
 """From the leak to the fix is the incident, until it has settled its end may be found. A model that has seen less than
 an hour and a half takes what lasts twelve minutes for its new normal, and closes what is still going on."""
 
-POOL: Final = "db_pool_in_use"
+POOL: Final = "pool_in_use"
 POOL_SIZE: Final = 50.0
-LATENCY: Final = "latency_p95_ms"
-REQUESTS: Final = "requests_per_s"
+LATENCY: Final = "latency_p95"
+REQUESTS: Final = "request_rate"
 ERRORS: Final = "errors"
 EXHAUSTED: Final = "pool exhausted"
 

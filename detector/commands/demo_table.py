@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.commands.demo_truth import is_log, service_of
-from detector.commands.drawing import duration, short, sparkline
+from detector.commands.drawing import duration, sparkline
 from detector.commands.plain_text import plain
 from detector.commands.report_episodes import epoch_ms
+from detector.encoders.wording import number
 
 KINDS: Final = {
     "metric.spike": "spike",
@@ -29,12 +30,10 @@ KINDS: Final = {
 }
 DIRECTIONS: Final = {"up": "▲", "down": "▼"}
 SEVERITY_STYLES: Final = {"warning": "yellow", "error": "dark_orange", "critical": "bold red"}
-COLUMNS: Final = ("since", "series or service", "kind", "what", "severity", "state", "last values")
+COLUMNS: Final = ("since", "series or logs", "kind", "what", "severity", "state", "history")
 WHAT: Final = "what"
-HISTORY: Final = 12
-"""Bars of a row: of the last values, or of lines in the last windows."""
-WIDE: Final = 96
-"""A terminal with fewer columns shows no history, so that it shows what."""
+HISTORY: Final = ((120, 14), (96, 8), (0, 0))
+"""Bars of a row, of the last values or of lines in the last windows, from so many columns of the terminal on."""
 
 
 def name_of(metric: str, labels: Mapping[str, str]) -> str:
@@ -64,21 +63,23 @@ def episode_table(episodes: Sequence[Mapping[str, Any]], width: int, rows_max: i
     """Draw the newest ``rows_max`` episodes for a terminal of this width, each as its last event tells it."""
     if not episodes:
         return Text("no episode so far; a series is learnt for 30 points, and a service for 30 windows", style="dim")
-    shown = episodes[-rows_max:]
+    ordered = sorted(episodes, key=lambda anomaly: anomaly["window"]["start"])
+    shown = ordered[-rows_max:]
     dated = len({anomaly["window"]["start"][:10] for anomaly in episodes}) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=True)
-    columns = COLUMNS if width >= WIDE else COLUMNS[:-1]
+    bars = next(count for least, count in HISTORY if width >= least)
+    columns = COLUMNS if bars else COLUMNS[:-1]
     for column in columns:
         ratio = 1 if column == WHAT else None
         table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=ratio)
     for anomaly in shown:
-        table.add_row(*_row(anomaly, dated=dated)[: len(columns)])
+        table.add_row(*_row(anomaly, bars, dated=dated)[: len(columns)])
     if len(shown) < len(episodes):
         table.caption = f"and {len(episodes) - len(shown)} before them"
     return table
 
 
-def _row(anomaly: Mapping[str, Any], *, dated: bool) -> list[RenderableType]:
+def _row(anomaly: Mapping[str, Any], bars: int, *, dated: bool) -> list[RenderableType]:
     start = anomaly["window"]["start"]
     begin_ms, end_ms = span_ms(anomaly)
     is_open, lasted = anomaly["state"] != "closed", duration((end_ms - begin_ms) / 1000)
@@ -89,7 +90,7 @@ def _row(anomaly: Mapping[str, Any], *, dated: bool) -> list[RenderableType]:
         Text(plain(_what_of_logs(anomaly) if is_log(anomaly) else _what(anomaly))),
         Text(anomaly["severity"], style=SEVERITY_STYLES[anomaly["severity"]]),
         Text(f"● {lasted}", style="bold red") if is_open else Text(f"✔ {lasted}", style="green"),
-        Text(sparkline(history(anomaly)[-HISTORY:]), style="red" if is_open else "cyan"),
+        Text(sparkline(history(anomaly)[-bars:]), style="red" if is_open else "cyan"),
     ]
 
 
@@ -98,8 +99,9 @@ def _what(anomaly: Mapping[str, Any]) -> str:
     arrow = DIRECTIONS.get(anomaly["direction"], "…")
     if peak["observed"] is None:
         return f"{arrow} {anomaly['summary']}"
-    times = "" if peak["deviation"] is None else f", {short(peak['deviation'])} bands off"
-    return f"{arrow} {short(peak['observed'])}, usually {short(peak['expected'])}{times}"
+    expected = "" if peak["expected"] is None else f", usually {number(peak['expected'])}"
+    times = "" if peak["deviation"] is None else f", {number(peak['deviation'])} bands off"
+    return f"{arrow} {number(peak['observed'])}{expected}{times}"
 
 
 def _what_of_logs(anomaly: Mapping[str, Any]) -> str:
