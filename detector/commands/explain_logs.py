@@ -32,6 +32,8 @@ from detector.settings import Settings, log_config_hash
 
 EVIDENCE_HALF: Final = 6.0
 """Evidence that fills half of a bar: p = 1e-6, at which the default policy opens."""
+SHOWN_MIN: Final = 0.05
+"""Lines of a class that is usual; fewer are none."""
 CLOCK: Final = slice(11, 19)
 """Hours, minutes and seconds of an RFC 3339 time."""
 
@@ -162,7 +164,7 @@ def _template_row(template: LogToldTemplate) -> list[RenderableType]:
 
 
 def _severities(event: LogTold) -> Text | None:
-    told = [each for each in event.severities if each.observed or each.usual]
+    told = [each for each in event.severities if each.observed or (each.usual or 0.0) >= SHOWN_MIN]
     if not told:
         return None
     text = Text("lines by severity: ", style="dim")
