@@ -28,7 +28,7 @@ START_MS = 1_795_305_600_000
 SIZES = (71, 140, 539)
 LINES_PER_REQUEST = 50
 PODS = 40
-WORDS = ["connection", "pool", "exhausted", "for", "order", "user", "retry", "after", "upstream", "timeout", "while", "reading", "from", "shard"]
+WORDS = ("connection", "pool", "exhausted", "for", "order", "user", "retry", "after", "upstream", "timeout", "shard")
 LEVELS = ("INFO", "INFO", "INFO", "WARN", "ERROR")
 
 

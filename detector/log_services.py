@@ -72,8 +72,8 @@ class Lines(NamedTuple):
 class _Kept(msgspec.Struct, array_like=True):
     """Samples and new templates of the open windows, by the start of the window, and the class of each template."""
 
-    samples: dict[int, list[LogSample]]
-    fresh: dict[int, set[int]]
+    samples: list[tuple[int, list[LogSample]]]
+    fresh: list[tuple[int, list[int]]]
     severities: bytes
 
 
@@ -130,24 +130,12 @@ class LogService:
         for kept in (self._samples, self._fresh, self._room):
             kept.pop(window_ms, None)
 
-    def shown(
-        self, findings: WindowFindings, samples_max: int
-    ) -> tuple[tuple[LogTemplate, ...], tuple[LogSample, ...]]:
-        """The templates of findings as people see them, redacted, and sample lines of their window.
-
-        Lines of the template that tells the most come first, then one of each other.
-        """
-        templates = tuple(self._template(finding.number) for finding in findings.templates)
-        shown = tuple(
-            LogTemplate(template_id, text, finding)
-            for (template_id, text), finding in zip(templates, findings.templates, strict=True)
-        )
+    def shown(self, findings: WindowFindings) -> tuple[tuple[LogTemplate, ...], tuple[LogSample, ...]]:
+        """The templates of findings as people see them, redacted, and the samples of each in their order."""
         kept = self._samples.get(findings.window_ms, [])
-        samples: list[LogSample] = []
-        for place, finding in enumerate(findings.templates):
-            own = [sample for sample in kept if sample.number == finding.number]
-            samples += own if place == 0 else own[:1]
-        return shown, tuple(samples[:samples_max])
+        templates = tuple(LogTemplate(*self._template(each.number), each) for each in findings.templates)
+        numbers = [each.number for each in findings.templates]
+        return templates, tuple(sample for number in numbers for sample in kept if sample.number == number)
 
     def state_bytes(self) -> int:
         """Bytes of its state: of signals as allocated, of templates by their number."""
@@ -155,8 +143,9 @@ class LogService:
 
     def copy(self) -> KeptService:
         """All that is known of it, as it is now."""
-        kept = _Kept(self._samples, self._fresh, self._severities.tobytes())
-        return KeptService(self._miner.copy(), self._signals.copy(), msgspec.json.encode(kept, order="deterministic"))
+        fresh = sorted((window_ms, sorted(numbers)) for window_ms, numbers in self._fresh.items())
+        kept = _Kept(sorted(self._samples.items()), fresh, self._severities.tobytes())
+        return KeptService(self._miner.copy(), self._signals.copy(), msgspec.json.encode(kept))
 
     @classmethod
     def of(cls, kept: KeptService, limits: ServiceLimits, redact: Redact) -> "LogService":
@@ -170,7 +159,8 @@ class LogService:
             raise SnapshotRefusedError(f"the snapshot's sample lines cannot be read: {error}") from error
         if len(found.severities) != len(service._severities):
             raise SnapshotRefusedError(f"the snapshot has classes of {len(found.severities)} templates")
-        service._samples, service._fresh = found.samples, found.fresh
+        service._samples = dict(found.samples)
+        service._fresh = {window_ms: set(numbers) for window_ms, numbers in found.fresh}
         service._severities[:] = np.frombuffer(found.severities, np.int8)
         return service
 

@@ -30,14 +30,12 @@ from detector.batches import (
 )
 from detector.decoders import values as scalars
 from detector.decoders.decoder import DecoderLimits, LabelFault, NamedLabels
+from detector.decoders.json_lines import lines_are_objects
 from detector.decoders.json_paths import ABSENT, LEAVES, JsonPaths, PathTypes
 
 CHUNK_RECORDS: Final = 32
 """Records tried together once a batch has failed: with 1 % bad records three chunks in four pass at full speed."""
 
-NEWLINE: Final = ord("\n")
-BRACE_OPEN: Final = ord("{")
-BRACE_CLOSE: Final = ord("}")
 DETAIL_CHARACTERS_MAX: Final = 200
 
 ANYTHING: Final = msgspec.json.Decoder(msgspec.Raw)
@@ -99,7 +97,7 @@ class JsonMetricsDecoder:
             joined = b"\n".join(cast("Sequence[bytes]", records))
         except TypeError:
             return None
-        if not records or not _lines_are_objects(joined, len(records)) or self._any_too_large(joined, records):
+        if not records or not lines_are_objects(joined, len(records)) or self._any_too_large(joined, records):
             return None
         try:
             points: list[Any] = self._typed.decode_lines(joined)
@@ -268,17 +266,6 @@ class _LoosePoint:
 
 def _leaf_column(points: list[Any], leaf: str, getter: Any) -> list[Any]:
     return [getattr(point, leaf) if type(point) is _LoosePoint else getter(point) for point in points]
-
-
-def _lines_are_objects(joined: bytes, count: int) -> bool:
-    """Whether ``joined`` is ``count`` lines, each beginning with ``{`` and ending with ``}``."""
-    codes = np.frombuffer(joined, dtype=np.uint8)
-    if not len(codes) or codes[0] != BRACE_OPEN or codes[-1] != BRACE_CLOSE:
-        return False
-    ends = np.flatnonzero(codes == NEWLINE)
-    if len(ends) != count - 1:
-        return False
-    return bool((codes[ends - 1] == BRACE_CLOSE).all() and (codes[ends + 1] == BRACE_OPEN).all())
 
 
 def _expand(

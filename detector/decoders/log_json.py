@@ -116,7 +116,8 @@ class AnyJsonLogDecoder(_JsonLogDecoder):
                 parts.append(read(places, texts, found))
             else:
                 parts.append(lines_of_points(leaves, places, points, found))
-            formats[flavour.name] += int(firsts[places].sum())
+            if firsts[places].any():
+                formats[flavour.name] += int(firsts[places].sum())
         return _by_record(merged(parts), rows, found, faults), in_pieces
 
 

@@ -5,7 +5,6 @@ number, enums as numbers, ids in hex, unknown fields ignored.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -138,7 +137,8 @@ def requests_batch(
 ) -> LogBatch:
     """The finished batch of a format whose records hold many lines each."""
     nested.open(columns)
-    formats = Counter({name: len(np.unique(columns.rows))})
+    count = len(np.unique(columns.rows))
+    formats = {name: count} if count else {}
     default = default_key(paths.service_default, batch.topic)
     return log_batch(batch, columns, faults, limits, default, formats, in_pieces=bool(faults))
 

@@ -38,8 +38,17 @@ WORDS: Final[dict[str, int]] = {
     )
     for word in words.split()
 }
-LETTERS: Final[dict[str, int]] = {"t": DEBUG, "v": DEBUG, "d": DEBUG, "i": INFO, "n": INFO, "w": WARNING, "e": ERROR}
-LETTERS_FATAL: Final = dict.fromkeys("fcpa", FATAL)
+LETTERS: Final[dict[str, int]] = {
+    "t": DEBUG,
+    "v": DEBUG,
+    "d": DEBUG,
+    "i": INFO,
+    "n": INFO,
+    "w": WARNING,
+    "e": ERROR,
+} | dict.fromkeys("fcpa", FATAL)
+NUMBER_MAX: Final = 100_000
+"""A larger number is no level; logback's largest is 40,000."""
 SYSLOG: Final = (FATAL, FATAL, FATAL, ERROR, WARNING, INFO, INFO, DEBUG)
 """By number: emergency, alert, critical, error, warning, notice, informational, debug."""
 
@@ -50,7 +59,7 @@ def severity_of(value: object, scale: Scale = "any") -> int:
         return _of_text(value, scale)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return UNKNOWN
-    return _of_number(float(value), scale)
+    return _of_number(value, scale)
 
 
 def syslog_severity(number: int) -> int:
@@ -82,7 +91,7 @@ class SeverityMemo:
 
     def of(self, value: object) -> int:
         """The class of one value."""
-        if type(value) not in HASHED_TYPES:
+        if type(value) not in HASHED_TYPES or (isinstance(value, str) and len(value) > TEXT_CHARACTERS_MAX):
             return UNKNOWN
         found = self._known.get(value)
         if found is None:
@@ -94,17 +103,15 @@ class SeverityMemo:
 
 
 def _of_text(text: str, scale: Scale) -> int:
-    word = text[: TEXT_CHARACTERS_MAX + 1].strip(" \t\r\n[]<>():").lower()
-    if len(word) > TEXT_CHARACTERS_MAX or not word:
+    if len(text) > TEXT_CHARACTERS_MAX:
         return UNKNOWN
+    word = text.strip(" \t\r\n[]<>():").lower()
     found = WORDS.get(word)
     if found is not None:
         return found
-    if len(word) == 1 and not word.isdigit():
-        return LETTERS.get(word) or LETTERS_FATAL.get(word, UNKNOWN)
     if word.isascii() and word.isdigit():
-        return _of_number(float(word), scale)
-    return _of_composed(word)
+        return _of_number(int(word), scale)
+    return LETTERS.get(word, UNKNOWN) if len(word) == 1 else _of_composed(word)
 
 
 def _of_composed(word: str) -> int:
@@ -114,7 +121,7 @@ def _of_composed(word: str) -> int:
 
 
 def _of_number(number: float, scale: Scale) -> int:
-    if number != number or not number.is_integer():  # noqa: PLR0124  # NaN is what is not itself
+    if not 0 <= number <= NUMBER_MAX or number != int(number):
         return UNKNOWN
     reading: Callable[[int], int] = _READINGS[scale]
     return reading(int(number))

@@ -11,6 +11,7 @@ from typing import Final
 from detector.encoders.cloudevents import CloudEventsEncoder
 from detector.encoders.encoder import Encoder, LogEncoder, LogModelFacts, ModelFacts, Provenance
 from detector.encoders.log_cloudevents import LogCloudEventsEncoder
+from detector.encoders.redaction import Redactor
 from detector.encoders.schemas import schema_documents
 
 EncoderFactory = Callable[[str], Encoder]
@@ -35,5 +36,6 @@ __all__ = [
     "LogModelFacts",
     "ModelFacts",
     "Provenance",
+    "Redactor",
     "schema_documents",
 ]

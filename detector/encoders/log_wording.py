@@ -26,8 +26,8 @@ WARNING: Final = SEVERITY_CLASSES.index("warning")
 def score_of(evidence: float) -> float:
     """Evidence as a score from 0 to 100: 100 e / (6 + e), strictly monotone; NaN stays NaN.
 
-    >>> score_of(0.0), score_of(6.0), score_of(30.0)
-    (0.0, 50.0, 83.33333333333333)
+    >>> score_of(0.0), score_of(6.0), score_of(18.0)
+    (0.0, 50.0, 75.0)
     """
     return 100.0 if math.isinf(evidence) else 100.0 * (evidence / (SCORE_HALF + evidence))
 

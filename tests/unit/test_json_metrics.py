@@ -147,7 +147,7 @@ class TestRejects:
         assert found.rows.tolist() == [row for row in range(81) if row != 40]
 
     def test_the_table_covers_every_reason_a_record_can_have(self) -> None:
-        assert {reason for reason, _ in REJECTS} | {"too_many_labels"} == set(REJECT_REASONS)
+        assert {reason for reason, _ in REJECTS} | {"too_many_labels", "malformed"} == set(REJECT_REASONS)
 
     def test_bad_items_of_an_array_are_named_and_good_ones_kept(self) -> None:
         found = decode_one(b'[{"name":"a","time":1,"value":1},{"name":"b","time":1},{"name":"c","time":1,"value":3}]')
