@@ -96,6 +96,7 @@ class _Search:
     topic: str | None = None
     records: int = 0
     seen: bool = False
+    beside: LogTold | None = None
     found: LogToldEvent | None = None
 
     def add(self, topic: str, batch: RecordBatch, output: Output) -> bool:
@@ -104,7 +105,10 @@ class _Search:
             self.topic, self.records = topic, 0
         service = self.event.data.series.identity
         self.seen = self.seen or (output.logs is not None and service in (output.logs.active or ()))
-        derived = (log_told(event.value, topic) for event in output.events)
+        derived = [log_told(event.value, topic) for event in output.events]
+        for each in derived:
+            if each.data.series.identity == service and each.data.time_ms == self.event.data.time_ms:
+                self.beside = each.data
         self.found = next((each for each in derived if each.transition == self.event.transition), None)
         last = int(batch.offsets[-1]) if self.found is None else self.found.data.provenance.offset
         self.records += int(np.searchsorted(batch.offsets, last, side="right"))
@@ -180,12 +184,17 @@ def _what_is_missing(search: _Search, removed: str) -> str:
     moment = rfc3339(event.time_ms)
     if not search.seen:
         return f"the records hold no window with lines of this service up to {moment}{removed}"
+    beside = search.beside
+    if beside is None:
+        instead = f"nothing {event.state} at {moment}"
+    else:
+        instead = f"at {moment} {beside.kind} {beside.state}, which rests on {_windows(beside)} before"
+    return f"the records hold lines of this service, but {instead}; the event rests on {_windows(event)}{removed}"
+
+
+def _windows(event: LogTold) -> str:
     learnt = event.evidence.windows_seen
-    count = "an unknown number of windows" if learnt is None else f"{learnt:,} windows"
-    return (
-        f"the records hold lines of this service, but nothing {event.state} at {moment}; "
-        f"the event rests on {count} before{removed}"
-    )
+    return "an unknown number of windows" if learnt is None else f"{learnt:,} windows"
 
 
 def _why_it_differs(event: LogTold, found: LogTold, differences: Sequence[Difference], removed: str) -> str:
@@ -194,9 +203,8 @@ def _why_it_differs(event: LogTold, found: LogTold, differences: Sequence[Differ
             f"the event was judged by {event.model.name} version {event.model.version}, "
             f"this detector has {found.model.name} version {found.model.version}"
         )
-    ours, theirs = event.evidence.windows_seen, found.evidence.windows_seen
-    if ours != theirs:
-        return f"records are missing: the event rests on {ours:,} windows before, here {theirs:,}{removed}"
+    if event.evidence.windows_seen != found.evidence.windows_seen:
+        return f"records are missing: the event rests on {_windows(event)} before, here {_windows(found)}{removed}"
     named = ", ".join(
         f"{place} {_word(ours)} became {_word(theirs)}" for place, ours, theirs in differences[:DIFFERENCES_MAX]
     )
