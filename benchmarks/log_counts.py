@@ -54,7 +54,9 @@ def streams(series: int, windows: int) -> tuple[NDArray[np.int64], NDArray[np.in
         kind = int(source.integers(1, 4))
         if done[row - 10 : row + 10, column].any() or (kind == DROP and base[column] <= 20.0):
             continue
-        mean = {BURST: 10.0 * base[column] + 5.0, SMALL_BURST: 3.0 * base[column] + 5.0, DROP: 0.05 * base[column]}[kind]
+        mean = {BURST: 10.0 * base[column] + 5.0, SMALL_BURST: 3.0 * base[column] + 5.0, DROP: 0.05 * base[column]}[
+            kind
+        ]
         found[row : row + INJECTED_WINDOWS, column] = source.poisson(mean, INJECTED_WINDOWS)
         done[row : row + INJECTED_WINDOWS, column] = kind
     return found, done
@@ -175,8 +177,19 @@ def main() -> None:
     scored = count_score(sizes.series, sizes.windows)
     quiet, window_us = calm(sizes.services, 3_000)
     reworded = deploys(sizes.deploys)
-    rows = [[f"{part}: {name}", key, f"{value:.3g}"] for part, found in (("count", scored), ("calm", quiet), ("deploy", reworded)) for name, values in found.items() for key, value in values.items()]  # noqa: E501
-    summary = {"benchmark": "log_counts", "count": scored, "calm_per_million": quiet, "deploys": reworded, "us_per_window": round(window_us, 1)}  # noqa: E501
+    rows = [
+        [f"{part}: {name}", key, f"{value:.3g}"]
+        for part, found in (("count", scored), ("calm", quiet), ("deploy", reworded))
+        for name, values in found.items()
+        for key, value in values.items()
+    ]
+    summary = {
+        "benchmark": "log_counts",
+        "count": scored,
+        "calm_per_million": quiet,
+        "deploys": reworded,
+        "us_per_window": round(window_us, 1),
+    }
     show("Signals of log streams", ("part", "measure", "value"), rows, summary)
 
 

@@ -11,6 +11,7 @@ from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
 from detector.decoders.log_service import labels_of
 from detector.decoders.log_text_guess import AS_OTLP, FAMILIES, guess
 from detector.decoders.log_text_rows import at_rows, merged_batches, records_at
+from detector.decoders.log_times import FAR_MS
 from detector.log_batches import LogBatch
 
 Build = Callable[[LogPaths, LogDecoderLimits], LogDecoder]
@@ -74,7 +75,8 @@ class AutoDecoder:
 
 def _families(batch: RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     values = [value or b"" for value in batch.values]
-    ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
+    sizes = np.fromiter(map(len, values), np.int64, len(values))
+    ends = np.cumsum(sizes)
     families = np.empty(len(values), np.uint8)
-    guess(np.frombuffer(b"".join(values), np.uint8), ends, families)
+    guess(np.frombuffer(b"".join(values), np.uint8), ends - sizes, ends, 0, FAR_MS, families)
     return families

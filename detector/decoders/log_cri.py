@@ -8,7 +8,7 @@ import numpy as np
 from detector.batches import RecordBatch
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
 from detector.decoders.log_text import TextDecoder
-from detector.decoders.log_text_fields import CRI, FLAGS, JSON, TIME
+from detector.decoders.log_text_fields import CRI, FLAGS, JSON
 from detector.log_batches import WHOLE, LogBatch
 
 

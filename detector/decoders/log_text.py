@@ -52,6 +52,7 @@ SERVICES_MAX: Final = 65_536
 """Names of services remembered; a memo that is full is emptied."""
 TRACE_CHARACTERS_MAX: Final = 128
 """Of a trace id; a longer one is none."""
+_START: Final = np.zeros(1, np.int64)
 _SEQUENCE: Final = b"\x1b["
 _REASONS: Final[dict[int, tuple[RejectReason, str]]] = {
     EMPTY: ("empty", "the record holds no text"),
@@ -92,13 +93,15 @@ class TextDecoder:
         if _SEQUENCE in text:
             cleaned, cleaned_ends = np.empty(len(codes), np.uint8), np.empty(len(ends), np.int64)
             size = without_colours(codes, ends, cleaned, cleaned_ends)
-            codes, ends, text = cleaned[:size], cleaned_ends, cleaned[:size].tobytes()
+            text, ends = cleaned[:size].tobytes(), cleaned_ends
+            codes = np.frombuffer(text, np.uint8)  # read-only like the other, or the scanner would be compiled again
         table = table_of(text.count(b"\n") + len(ends))
         details = np.zeros(len(ends), np.int64)
         count = scan(
             codes,
+            np.concatenate([_START, ends[:-1]]),
             ends,
-            batch.timestamps_ms,
+            np.array(batch.timestamps_ms, np.int64),
             self._shape,
             self._offset_ms,
             self._limits.ahead_max_ms,
@@ -196,8 +199,12 @@ class TextDecoder:
 
     def _classes(self, text: bytes, found: Table) -> SeverityArray:
         classes = found[:, SEVERITY].astype(np.int8)
-        for place, level in _named(text, found, LEVEL_START, LEVEL_STOP):
-            classes[place] = self._severities.of(level.decode("utf-8", "replace"))
+        levels = _named(text, found, LEVEL_START, LEVEL_STOP)
+        known = {
+            level: self._severities.of(level.decode("utf-8", "replace")) for level in {level for _, level in levels}
+        }
+        for place, level in levels:
+            classes[place] = known[level]
         return classes
 
 

@@ -12,7 +12,7 @@ from detector.decoders.log_text_logfmt import begins_with_pair, logfmt_pairs
 from detector.decoders.log_text_marks import IS_BLANK
 from detector.decoders.log_text_scan import NEWLINE
 from detector.decoders.log_text_syslog import syslog_header
-from detector.decoders.log_times import FAR_MS, Bytes, is_digit, is_letter
+from detector.decoders.log_times import Bytes, is_digit, is_letter
 
 AS_PLAIN, AS_JSON, AS_OTLP, AS_SYSLOG, AS_CRI, AS_LOGFMT = range(6)
 FAMILIES: Final = ("plain", "json", "otlp_proto", "syslog", "cri", "logfmt")
@@ -24,17 +24,19 @@ _FIELD_ONE: Final = 0x0A
 
 
 @compiled
-def guess(text: Bytes, ends: IntArray, families: Bytes) -> None:
-    """Fill ``families`` with what each of the records that end at ``ends`` looks like."""
-    start = 0
+def guess(text: Bytes, starts: IntArray, ends: IntArray, unused_ms: int, latest_ms: int, families: Bytes) -> None:
+    """Fill ``families`` with what each of the records between ``starts`` and ``ends`` looks like.
+
+    Times are looked for, not used: ``unused_ms`` stands for what a record would tell, ``latest_ms`` is far off. Both are
+    arguments so that Numba compiles the parsers of headers for numbers, and not once more for these.
+    """
     fields = np.zeros(FIELDS, np.int64)
     for row in range(len(ends)):
-        families[row] = _family(text, start, ends[row], fields)
-        start = ends[row]
+        families[row] = _family(text, starts[row], ends[row], unused_ms, latest_ms, fields)
 
 
 @compiled
-def _family(text: Bytes, start: int, stop: int, fields: IntArray) -> int:
+def _family(text: Bytes, start: int, stop: int, unused_ms: int, latest_ms: int, fields: IntArray) -> int:
     if start < stop and text[start] == _FIELD_ONE:
         return AS_OTLP
     at = start
@@ -56,19 +58,19 @@ def _family(text: Bytes, start: int, stop: int, fields: IntArray) -> int:
     while end < stop and text[end] != NEWLINE:
         end += 1
     if first == _LESS:
-        return AS_SYSLOG if syslog_header(text, at, end, 0, 0, FAR_MS, fields) else AS_PLAIN
+        return AS_SYSLOG if syslog_header(text, at, end, unused_ms, unused_ms, latest_ms, fields) else AS_PLAIN
     if is_digit(text, at, end):
-        if cri_header(text, at, end, 0, 0, FAR_MS, fields):
+        if cri_header(text, at, end, unused_ms, unused_ms, latest_ms, fields):
             return AS_CRI
-        return _syslog(text, at, end, fields)
-    if begins_with_pair(text, at, end) and logfmt_pairs(text, at, end, 0, 0, FAR_MS, fields):
+        return _syslog(text, at, end, unused_ms, latest_ms, fields)
+    if begins_with_pair(text, at, end) and logfmt_pairs(text, at, end, unused_ms, unused_ms, latest_ms, fields):
         return AS_LOGFMT
-    return _syslog(text, at, end, fields) if is_letter(text, at, end) else AS_PLAIN
+    return _syslog(text, at, end, unused_ms, latest_ms, fields) if is_letter(text, at, end) else AS_PLAIN
 
 
 @compiled
-def _syslog(text: Bytes, at: int, stop: int, fields: IntArray) -> int:
+def _syslog(text: Bytes, at: int, stop: int, unused_ms: int, latest_ms: int, fields: IntArray) -> int:
     """Syslog without a priority needs a tag."""
     fields[SERVICE_START] = fields[SERVICE_STOP] = 0
-    found = syslog_header(text, at, stop, 0, 0, FAR_MS, fields)
+    found = syslog_header(text, at, stop, unused_ms, unused_ms, latest_ms, fields)
     return AS_SYSLOG if found and fields[SERVICE_STOP] > fields[SERVICE_START] else AS_PLAIN

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detector.compiled import compiled
 from detector.decoders.log_severity import SYSLOG, WORDS
-from detector.decoders.log_times import COLON, SPACE, TAB, LETTERS_MAX, Bytes, is_digit, is_letter, packed, packed_word
+from detector.decoders.log_times import COLON, LETTERS_MAX, SPACE, TAB, Bytes, is_digit, is_letter, packed, packed_word
 
 _LEVELS: Final = [
     (packed(word), severity) for word, severity in WORDS.items() if word.isalpha() and len(word) <= LETTERS_MAX

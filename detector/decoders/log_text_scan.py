@@ -103,6 +103,7 @@ def _timed(fields: Row, stamp_ms: int, latest_ms: int) -> int:
 @compiled
 def scan(
     text: Bytes,
+    starts: IntArray,
     ends: IntArray,
     stamps_ms: IntArray,
     shape: int,
@@ -112,21 +113,20 @@ def scan(
     faults: IntArray,
     details: IntArray,
 ) -> int:
-    """Fill ``table`` with the lines of the records that end at ``ends``; gives their number.
+    """Fill ``table`` with the lines of the records between ``starts`` and ``ends``; gives their number.
 
     ``faults`` has ``GOOD`` for the records to be looked at and gains the first fault of each, ``details`` by how many
     milliseconds its time is ahead. Lines without any time that go on with others keep -1: what they go on with has one.
     """
-    count, start = 0, 0
+    count = 0
     for row in range(len(ends)):
         stop, stamp_ms = ends[row], stamps_ms[row]
         if faults[row] != GOOD:
-            start = stop
             continue
         latest_ms = stamp_ms + ahead_max_ms if stamp_ms >= 0 else FAR_MS
         first, current, seen = count, -1, False
         headed, in_traceback = False, False
-        at = start
+        at = starts[row]
         while at < stop:
             behind = at
             while behind < stop and text[behind] != NEWLINE:
@@ -174,7 +174,6 @@ def scan(
             at = behind + 1
         if count == first and faults[row] == GOOD:
             faults[row] = EMPTY
-        start = stop
     return count
 
 

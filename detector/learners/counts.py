@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields
 from detector.compiled import compiled
 from detector.learners.count_novelty import FIELDS, expect, novelty
 from detector.learners.count_tails import EDGE_DIGITS, tails
+from detector.learners.record_learner import RecordLearner
 
 
 def _gain(half_life: float) -> float:
@@ -242,7 +242,7 @@ def _score_rows(
         upper[i] = result[5]
 
 
-class CountLearner:
+class CountLearner(RecordLearner):
     """Compiled, for low counts: the tails of a negative binomial with a mean per hour of the day."""
 
     name = "counts"
@@ -250,12 +250,7 @@ class CountLearner:
     warm_up_samples = WARM_UP_SAMPLES
 
     def __init__(self) -> None:
-        self._state = np.zeros(0, dtype=STATE)
-
-    def reserve(self, capacity: int) -> None:
-        """Make room for the slots 0 to ``capacity`` - 1, keeping what was learnt."""
-        if capacity > len(self._state):
-            self._state = grown(self._state, capacity, np.zeros(1, dtype=STATE))
+        super().__init__(STATE, _LATER)
 
     def score(self, slots: IntArray, times_ms: IntArray, values: FloatArray, out: ScoreColumns) -> int:
         """Score, then learn, in row order. Never meets an exception, so the answer is always 0."""
@@ -264,27 +259,7 @@ class CountLearner:
         _score_rows(self._state, slots, times_ms, values, *out.columns())
         return 0
 
-    def reset(self, slots: IntArray) -> None:
-        """Forget: these slots are new series again."""
-        self._state[slots] = np.zeros((), dtype=STATE)
-
     def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
         """Move all means; the shape of the day stays."""
         assert len(slots) == len(times_ms) == len(levels)
         _rebaseline_rows(self._state, slots, times_ms, levels)
-
-    def samples_seen(self, slot: int) -> int:
-        """How many samples the slot's series has been given since it was new."""
-        return int(self._state["samples"][slot])
-
-    def state_bytes(self) -> int:
-        """Bytes of the state array, reserved rows included."""
-        return self._state.nbytes
-
-    def begin_copy(self, slots: IntArray) -> PartialCopy:
-        """One column per field of the record."""
-        return RecordsCopy(lambda: self._state, slots)
-
-    def restore(self, slots: IntArray, columns: Columns) -> None:
-        """Take the records of these slots from their fields."""
-        put_fields(self._state, slots, columns, _LATER)

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields
 from detector.compiled import compiled
 from detector.learners.envelope_band import PEAK_SHARE, Four, Parabola, half_width, parabola, severity, uncertainty
 from detector.learners.envelope_bounds import features, leave_bounds, told_once
@@ -62,6 +61,7 @@ from detector.learners.envelope_state import (
     move_base,
     shrunk,
 )
+from detector.learners.record_learner import RecordLearner
 from detector.learners.residual import open_ended
 
 EDGE: Final = 8.4
@@ -239,7 +239,7 @@ def step(record: np.void, time_ms: int, value: float, offset_ms: int) -> Step:
     )
     novelty = _learn(record, x, seen, profile, week, quotient)
     if over:
-        come_home(record, hour)
+        come_home(record, hour, edge, max(SIZE, gain_min))
     if int(record["away"]) in (0, UNGUARDED):
         move_base(record)
     return answer[0], answer[1], novelty, answer[3], answer[4], answer[5]
@@ -307,7 +307,7 @@ class UtcOffsets(NamedTuple):
 UTC_OFFSETS: Final = UtcOffsets(np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
 
-class EnvelopeLearner:
+class EnvelopeLearner(RecordLearner):
     """The compiled default: severity against four levels, novelty against seven running bounds.
 
     ``timezone`` is the zone whose hours of day and week the profiles follow. State depends on it: it stands in the
@@ -321,12 +321,7 @@ class EnvelopeLearner:
     def __init__(self, timezone: UtcOffsets = UTC_OFFSETS) -> None:
         assert len(timezone.offsets_ms) == len(timezone.changes_ms) + 1
         self._zone = timezone
-        self._state = np.zeros(0, dtype=STATE)
-
-    def reserve(self, capacity: int) -> None:
-        """Make room for the slots 0 to ``capacity`` - 1, keeping what was learnt."""
-        if capacity > len(self._state):
-            self._state = grown(self._state, capacity, np.zeros(1, dtype=STATE))
+        super().__init__(STATE)
 
     def score(self, slots: IntArray, times_ms: IntArray, values: FloatArray, out: ScoreColumns) -> int:
         """Score, then learn, in row order. Never meets an exception, so the answer is always 0."""
@@ -335,28 +330,8 @@ class EnvelopeLearner:
         _score_rows(self._state, slots, times_ms, values, *self._zone, *out.columns())
         return 0
 
-    def reset(self, slots: IntArray) -> None:
-        """Forget: these slots are new series again."""
-        self._state[slots] = np.zeros((), dtype=STATE)
-
     def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
         """Move all levels; usual sizes and profiles stay."""
         assert len(slots) == len(times_ms) == len(levels)
         for slot, time_ms, level in zip(slots.tolist(), times_ms.tolist(), levels.tolist(), strict=True):
             rebaseline(self._state[slot], time_ms, level, self._zone.at(time_ms))
-
-    def samples_seen(self, slot: int) -> int:
-        """How many samples the slot's series has been given since it was new."""
-        return int(self._state["samples"][slot])
-
-    def state_bytes(self) -> int:
-        """Bytes of the state array, reserved rows included."""
-        return self._state.nbytes
-
-    def begin_copy(self, slots: IntArray) -> PartialCopy:
-        """One column per field of the record."""
-        return RecordsCopy(lambda: self._state, slots)
-
-    def restore(self, slots: IntArray, columns: Columns) -> None:
-        """Take the records of these slots from their fields."""
-        put_fields(self._state, slots, columns)

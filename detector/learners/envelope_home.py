@@ -12,13 +12,14 @@ when it has been back in between, the series is guarded: usual sizes and profile
 day, or a fifth of the age of a younger series, home is forgotten; the levels that have followed all the time judge.
 """
 
+import math
 from typing import Final
 
 import numpy as np
 
 from detector.compiled import compiled
 from detector.learners.envelope_band import Four, Parabola, parabola, severity
-from detector.learners.envelope_state import HOURS, learn_home, loaded
+from detector.learners.envelope_state import HOURS, STEP_SAMPLES, learn_home, loaded
 
 GUARD_MS: Final = 86_400_000
 """An incident that is older is no incident."""
@@ -31,6 +32,8 @@ UNGUARDED: Final = OUT_SAMPLES + 2
 CALM_SAMPLES: Final = 3
 """Samples inside after which an excursion is over. Two are too few for a value that swings around the edge; 10 made
 the Numenta benchmark lose a point."""
+YOUNG_HOURS: Final = 2 * HOURS
+"""A younger series has not come back to each of its hours: what its day does is not in its profile yet."""
 _HOUR_MS: Final = 3_600_000.0
 
 
@@ -131,8 +134,19 @@ def go_or_return(
 
 
 @compiled
-def come_home(record: np.void, hour: int) -> None:
-    """Let the levels be those of before the excursion; the fast one, in another hour, where the series has come to."""
-    record["fast"] = record["home_fast"] if int(hour % HOURS) == int(record["home_hour"]) else record["previous"]
+def come_home(record: np.void, hour: int, edge: float, gain: float) -> None:
+    """Let the levels be those of before the excursion; the fast one, in another hour, where the series has come to.
+
+    Where a young series goes by its hours it has not shown yet. Its way since it left, up to the edge, then teaches the
+    fast level's size what it would have, had that level followed: the squares of the residuals of one step.
+    """
+    if int(hour % HOURS) == int(record["home_hour"]):
+        record["fast"] = record["home_fast"]
+    else:
+        if hour - int(record["first_hour"]) < YOUNG_HOURS:
+            size = loaded(record["size"][0])
+            way = min(abs(loaded(record["previous"]) - loaded(record["home_fast"])), edge * size)
+            record["size"][0] = math.sqrt(size * size + way * way * STEP_SAMPLES * gain)
+        record["fast"] = record["previous"]
     record["slow"] = record["home_slow"]
     record["slowest"] = record["home_slowest"]

@@ -30,6 +30,8 @@ GAP_INTERVALS: Final = 10.0
 
 SIZE: Final = _gain(2000)
 _FAST: Final = _gain(20)
+STEP_SAMPLES: Final = 1.0 / (1.0 - (1.0 - _FAST) ** 2)
+"""Squares of the residuals of a step, until the fast level has followed, as a multiple of the step's own: 14.9."""
 _MIDDLE: Final = _gain(100)
 _SLOW: Final = _gain(300)
 _SLOWEST: Final = _gain(3000)

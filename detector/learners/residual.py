@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray, ScoreColumns
-from detector.columns import Columns, PartialCopy, RecordsCopy, grown, put_fields
 from detector.compiled import compiled
+from detector.learners.record_learner import RecordLearner
 
 
 def _gain(half_life: float) -> float:
@@ -339,7 +339,7 @@ def _score_rows(
         upper[i] = result[5]
 
 
-class ResidualLearner:
+class ResidualLearner(RecordLearner):
     """The compiled default: a robust residual against two levels and a daily profile, 320 bytes per series."""
 
     name = "residual"
@@ -347,12 +347,7 @@ class ResidualLearner:
     warm_up_samples = WARM_UP_SAMPLES
 
     def __init__(self) -> None:
-        self._state = np.zeros(0, dtype=STATE)
-
-    def reserve(self, capacity: int) -> None:
-        """Make room for the slots 0 to ``capacity`` - 1, keeping what was learnt."""
-        if capacity > len(self._state):
-            self._state = grown(self._state, capacity, np.zeros(1, dtype=STATE))
+        super().__init__(STATE, LATER_FIELDS)
 
     def score(self, slots: IntArray, times_ms: IntArray, values: FloatArray, out: ScoreColumns) -> int:
         """Score, then learn, in row order. Never meets an exception, so the answer is always 0."""
@@ -361,27 +356,7 @@ class ResidualLearner:
         _score_rows(self._state, slots, times_ms, values, *out.columns())
         return 0
 
-    def reset(self, slots: IntArray) -> None:
-        """Forget: these slots are new series again."""
-        self._state[slots] = np.zeros((), dtype=STATE)
-
     def rebaseline(self, slots: IntArray, times_ms: IntArray, levels: FloatArray) -> None:
         """Move both levels; profile and scale stay."""
         assert len(slots) == len(times_ms) == len(levels)
         _rebaseline_rows(self._state, slots, times_ms, levels)
-
-    def samples_seen(self, slot: int) -> int:
-        """How many samples the slot's series has been given since it was new."""
-        return int(self._state["samples"][slot])
-
-    def state_bytes(self) -> int:
-        """Bytes of the state array, reserved rows included."""
-        return self._state.nbytes
-
-    def begin_copy(self, slots: IntArray) -> PartialCopy:
-        """One column per field of the record."""
-        return RecordsCopy(lambda: self._state, slots)
-
-    def restore(self, slots: IntArray, columns: Columns) -> None:
-        """Take the records of these slots from their fields."""
-        put_fields(self._state, slots, columns, LATER_FIELDS)

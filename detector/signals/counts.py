@@ -89,9 +89,7 @@ def digits(x: float, mean: float, variance: float) -> tuple[float, float]:
 
 
 @compiled
-def learn(
-    row: np.void, x: float, mean: float, variance: float, season: float, speed: float, weight: float
-) -> None:
+def learn(row: np.void, x: float, mean: float, variance: float, season: float, speed: float, weight: float) -> None:
     """Take in a window with x lines of which ``mean`` and ``variance`` were expected.
 
     ``weight`` is below 1 while learning is slowed; ``speed`` is above 1 where what comes is the new normal.

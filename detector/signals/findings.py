@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import FloatArray, IntArray
-from detector.log_batches import RECENT_WINDOWS, SIGNALS, Signals, TemplateFinding, WindowFindings
+from detector.log_batches import SIGNALS, Signals, TemplateFinding, WindowFindings
 from detector.signals import judged as jd
 from detector.signals import window as wd
 from detector.signals.novelty import rarity
@@ -75,7 +75,9 @@ def _templates(
 ) -> tuple[TemplateFinding, ...]:
     """The most telling templates, of each signal that stands out the first at least."""
     telling = _telling(window_ms, rows, lines, judged, out)
-    firsts = [int(np.argmax(telling[k])) for k in range(len(SIGNALS)) if telling[k].max() > 0.0 and out[k] >= TELLING_MIN]
+    firsts = [
+        int(np.argmax(telling[k])) for k in range(len(SIGNALS)) if telling[k].max() > 0.0 and out[k] >= TELLING_MIN
+    ]
     most = telling.max(axis=0)
     ranked = np.argsort(-most, kind="stable")[:TEMPLATES_MAX].tolist()
     chosen = list(dict.fromkeys([*firsts, *(row for row in ranked if most[row] >= TELLING_MIN)]))[:TEMPLATES_MAX]

@@ -49,7 +49,14 @@ def renew(row: np.void, season: float) -> None:
 
 @compiled
 def learn_series(
-    row: np.void, x: float, mean: float, variance: float, digits: float, season: float, place: int, changing: bool,  # noqa: FBT001 - compiled functions take what they take by place
+    row: np.void,
+    x: float,
+    mean: float,
+    variance: float,
+    digits: float,
+    season: float,
+    place: int,
+    changing: bool,  # noqa: FBT001 - compiled functions take what they take by place
 ) -> None:
     """Take in one series' window; ``digits`` say how far off it was."""
     weight = speed = 1.0

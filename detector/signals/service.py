@@ -13,8 +13,8 @@ from detector.log_batches import RECENT_WINDOWS, WindowFindings
 from detector.signals.findings import findings_of
 from detector.signals.judged import JUDGED
 from detector.signals.limits import SignalLimits
-from detector.signals.records import CLASSES, LEVELS, RATE, SERIES, SERVICE
 from detector.signals.merging import fold
+from detector.signals.records import CLASSES, LEVELS, RATE, SERIES, SERVICE
 from detector.signals.stored import KeptSignals, kept_window
 from detector.signals.window import OUT, close_window
 
@@ -176,7 +176,9 @@ class ServiceSignals:
         """The state as it is now; :func:`detector.signals.stored.laid_out` lays it out."""
         rows = self._rows[: self._used]
         numbers = np.flatnonzero(rows["total"]).astype(np.int32)
-        windows = [kept_window(start_ms, each.lines, each.severities, each.classes) for start_ms, each in self._open.items()]
+        windows = [
+            kept_window(start_ms, each.lines, each.severities, each.classes) for start_ms, each in self._open.items()
+        ]
         return KeptSignals(
             numbers, rows[numbers], self._service.copy(), self._rates.copy(), self._whole.copy(), windows
         )

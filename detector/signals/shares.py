@@ -90,4 +90,3 @@ def learn_mix(service: np.void, g: float, freedom: float, lines: float, weight: 
     service["mix_mean"] += step * (ratio - float(service["mix_mean"]))
     service["mix_square"] += step * (ratio * ratio - float(service["mix_square"]))
     service["mix_windows"] += 1
-

@@ -84,7 +84,9 @@ def taken_apart(columns: Columns) -> list[KeptSignals]:
     templates, open_windows = (int(total) for total in shape.sum(axis=0))
     open_counts = _counts(columns, "open_counts", 0)
     if len(open_counts) != open_windows:
-        raise SnapshotRefusedError(f"the snapshot has {len(open_counts)} open windows of signals, expected {open_windows}")
+        raise SnapshotRefusedError(
+            f"the snapshot has {len(open_counts)} open windows of signals, expected {open_windows}"
+        )
     lines = int(open_counts.sum())
     numbers = _numbers(columns, "numbers", templates)
     rows, service, rates, whole = (

@@ -25,7 +25,6 @@ from detector.signals.rates import faded, learn_rate, rate_digits, usual_share
 from detector.signals.records import CLASSES, LEVELS, ROLL_WINDOWS
 from detector.signals.seasons import HOUR_MS, end_hour, factor_at
 from detector.signals.shares import MIX_LINES_MIN, learn_mix, mix_digits, slow_mean
-from detector.signals.tails import DIGITS_MAX
 
 NEW_WINDOWS: Final = 3
 """Windows before new templates say anything."""
@@ -98,7 +97,9 @@ def turn_season(rows: NDArray[np.void], service: np.void, whole: np.void, local_
 
 
 @compiled
-def format_digits(service: np.void, lines: float, out: FloatArray, found: FloatArray, in_use: float, missing: float, news: float) -> float:  # noqa: E501
+def format_digits(
+    service: np.void, lines: float, out: FloatArray, found: FloatArray, in_use: float, missing: float, news: float
+) -> float:
     """-log10 P of so many new templates within the windows of a deploy, where they take the place of others; else 0.
 
     They do where a quarter as many have vanished meanwhile, or where known templates lack at least half as many
@@ -192,9 +193,7 @@ def close_window(
     pace = _pace(service, out)
     changing = bool(service["changing"] > 0)
     place = int(service["place"])
-    learn_templates(
-        rows, lines_by_row, classes_by_row, judged, window_ms, season, place, pace, changing
-    )
+    learn_templates(rows, lines_by_row, classes_by_row, judged, window_ms, season, place, pace, changing)
     learn_series(whole, lines, mean, variance, max(up, down), season, place, changing)
     _learn_service(service, rates, lines, lines_by_class, new, new_means, out, pace)
     if mixed and 3 * seen >= warm_up:

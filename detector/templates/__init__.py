@@ -8,6 +8,7 @@ from detector.templates.forest import OTHER, Change
 from detector.templates.limits import MinerLimits
 from detector.templates.messages import continues, message_of
 from detector.templates.miner import MinerCounts, Template, TemplateMiner
+from detector.templates.severity import severity_of
 from detector.templates.stored import KeptMiner, laid_out, taken_apart
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "continues",
     "laid_out",
     "message_of",
+    "severity_of",
     "taken_apart",
 ]

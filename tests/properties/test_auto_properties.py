@@ -33,7 +33,7 @@ def stream() -> tuple[bytes, ...]:
         surge = 20.0 if turn % 50 > 44 else 0.0
         for series in range(SERIES):
             count = float(random.poisson((0.3, 2.0, 4.0)[series % 3])) + surge
-            value = (count, count + 0.1 * random.normal(), count, count + 0.5 * (turn == 60))[series % 4]
+            value = (count, count + 0.1 * random.normal(), count + 2.0 * surge, count + 0.5 * (turn == 60))[series % 4]
             name = "wait_seconds" if series % 4 == 2 else "m"
             life = turn // (40 + series) if series > 3 else 0
             values.append(record(name, moment, value, {"id": f"{series}-{life}"}))
@@ -148,7 +148,10 @@ def test_new_pods_are_scored_by_what_their_peers_have_shown() -> None:
 def test_the_stream_is_not_trivial() -> None:
     events, _ = undisturbed(roomy, stream)
     models = {(data["model"]["name"], data["model"]["chosen"]) for data in (orjson.loads(it)["data"] for it in events)}
-    assert models == {("counts", "low_counts"), ("envelope", "default"), ("envelope", "not_whole")}
+    assert models == {
+        *(("counts", "low_counts"), ("envelope", "default")),
+        *(("envelope", "unit"), ("envelope", "not_whole")),
+    }
     assert evicting().process(batch_of(stream())).counts.series_evicted > 5
 
 

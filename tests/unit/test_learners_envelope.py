@@ -245,8 +245,7 @@ class TestTimeZones:
         local_h = np.array([(t + offsets.at(int(t))) / 3_600_000.0 for t in times_ms])
         values = noise(len(times_ms)) + np.where((local_h % 24 > 8) & (local_h % 24 < 18), 60.0, 0.0)
         out = scored(values, times_ms, EnvelopeLearner(offsets))
-        first_days = 2 * 288  # in which a new series learns its steps
-        assert [row for _, row in opened(values, out, 5 * MINUTE_MS) if row > first_days] == []
+        assert [row for _, row in opened(values, out, 5 * MINUTE_MS) if row > 288] == []
 
     @pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "UTC"])
     def test_the_table_says_what_the_zone_database_says(self, name: str) -> None:
