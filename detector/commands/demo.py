@@ -115,7 +115,7 @@ def run_demo(source: str, speed: float) -> None:
         broker.create_topics(
             METRICS_TOPIC, LOGS_TOPIC, settings.output.events_topic, settings.output.dead_letters_topic
         )
-        with console.status("compiling kernels (the first time takes a few seconds more)"):
+        with console.status("compiling kernels (a minute or two, the first time)"):
             warm_up(settings)
         _play(show, settings, _Stage(console, board, progress, stop), speed)
     if progress.failures:

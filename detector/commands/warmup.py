@@ -34,6 +34,8 @@ LOGS: Final = "logs"
 LOG_MINUTES: Final = 45
 """Windows enough for every signal to leave its warm-up; the last ten are a fault."""
 LOG_FAULT_MINUTES: Final = 10
+QUEUES: Final = ("orders", "mails", "refunds", "invoices", "returns")
+"""Words that take one place in a message: their templates become one."""
 
 
 def compile_kernels(settings: Settings) -> None:
@@ -90,13 +92,14 @@ def _tiny_logs(minute: int) -> list[bytes]:
     texts = [f"order {row * 7_919 + minute} of user u{row % 3} took {row + minute % 5} ms" for row in range(6)]
     if fault:
         texts = ["pool exhausted after 5003 ms", "retry 2 of 3 at 10.0.0.7:5432"] * (4 + minute % 3)
+    texts.append(f"queue {QUEUES[minute % len(QUEUES)]} is drained")
     level = "error" if fault else "info"
     return [
         line.encode()
         for text in texts
         for line in (
             f'{{"time":{time_s},"level":"{level}","service":"json","message":"{text}"}}',
-            f"{stamp}Z {level.upper()} {text}",
+            f"{stamp}Z \x1b[1m{level.upper()}\x1b[0m {text}",
             f'ts={stamp}Z level={level} service=logfmt msg="{text}"',
             f"<{131 if fault else 134}>1 {stamp}Z host syslog 7 - - {text}",
             f"{stamp}.5Z stdout F {text}",
