@@ -3,11 +3,11 @@
 ``python -m benchmarks.log_counts [--series N] [--windows N] [--services N] [--deploys N]``. Three parts:
 
 - count score: diurnal series (log-normal base rates of .005 to 5,000 lines per window, negative binomial, three in ten
-  Poisson), beside Poisson's tail and a Gaussian z of the same means and variances: share of calm windows with two-sided p < 1e-6,
-  bursts and drops found at that p, nanoseconds per series and window of our score;
+  Poisson), beside Poisson's tail and a Gaussian z of the same means and variances: share of calm windows with two-sided
+  p < 1e-6, bursts and drops found at that p, nanoseconds per series and window of our score;
 - calm services: windows with any signal above 8, combined above 6, 4, 3 and 2, per 1e6 windows, by lines per window;
-- deploys that reword 200 messages at once or over up to five windows: how often ``format_change`` says so, in the first window
-  and at all, and how many windows stay loud.
+- deploys that reword 200 messages at once or over up to five windows: how often ``format_change`` says so, in the first
+  window and at all, and how many windows stay loud.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainc, gammaincc, log_ndtr
+from scipy.special import gammainc, gammaincc, log_ndtr  # type: ignore[import-untyped]  # scipy has no stubs
 
 from benchmarks.log_services import VOLUMES, counts_of, played, service
 from benchmarks.report_line import note, show

@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.log_flow [--lines N] [--only FORMAT]``. Lines of eight services, 500 a second of event time, in
 batches of 2,000 records, of about 71, 140 and 539 characters; generated, seeded, no line twice. The first third warms
-everything up, the rest is measured: lines per second of processor time. Beside it, in the same run, the same with drain3
-in the place of our miner, with the masks of its example and without: its time per line on the messages and the rest of
-our time. The last line is JSON.
+everything up, the rest is measured: lines per second of processor time. Beside it, in the same run, the same with
+drain3 in the place of our miner, with the masks of its example and without: its time per line on the messages and the
+rest of our time. The last line is JSON.
 """
 
 import argparse
@@ -119,7 +119,7 @@ def streams(texts: Sequence[Text], only: str | None) -> list[Stream]:
 def texts_of(count: int, size: int) -> list[Text]:
     """Messages with a level, a time and a pod."""
     levels = ("INFO", "INFO", "INFO", "INFO", "WARN", "INFO", "INFO", "ERROR", "INFO", "INFO")
-    lines = service(count, size)
+    lines = service(count, size, names=False)
     return [
         (line.decode(), levels[hash_of(line) % len(levels)], START_MS + place * STEP_MS, place * 7 % 40)
         for place, line in enumerate(lines)

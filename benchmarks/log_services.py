@@ -1,8 +1,8 @@
 """Imaginary services that write log lines, seeded: what calm windows are like, and deploys that reword messages.
 
-A service has templates with log-normal rates. All follow its load: a sine of a day, with noise of its own in every window. Each scatters
-more than Poisson; some come in clumps of retries, some once a day, and a long tail comes once in a thousand windows or
-never.
+A service has templates with log-normal rates. All follow its load: a sine of a day, with noise of its own in every
+window. Each scatters more than Poisson; some come in clumps of retries, some once a day, and a long tail comes once in
+a thousand windows or never.
 """
 
 from collections.abc import Iterator

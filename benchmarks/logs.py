@@ -111,15 +111,19 @@ KIND_WEIGHTS: Final = (6, 3, 2, 1, 2, 1, 1)
 """Numbers, durations, addresses, identifiers, names with numbers, paths and names."""
 
 
-def service(count: int, length: int) -> list[bytes]:
-    """Lines of about so many characters, of ``SHAPES`` shapes: the first comes a hundred times as often as the last."""
+def service(count: int, length: int, *, names: bool = True) -> list[bytes]:
+    """Lines of about so many characters, of ``SHAPES`` shapes: the first comes a hundred times as often as the last.
+
+    Without ``names`` no value is a word, which no form without its values could tell from others.
+    """
     source = random.Random(SEED + length)
+    kinds, weights_of_kinds = (KINDS, KIND_WEIGHTS) if names else (KINDS[:-1], KIND_WEIGHTS[:-1])
     shapes: list[list[str | Callable[[random.Random], str]]] = []
     for _ in range(SHAPES):
         shape: list[str | Callable[[random.Random], str]] = []
         size = 0
         while size < length - 6:
-            kind = source.choices(KINDS, KIND_WEIGHTS)[0] if source.random() < VALUE_SHARE else None
+            kind = source.choices(kinds, weights_of_kinds)[0] if source.random() < VALUE_SHARE else None
             shape.append(source.choice(WORDS) if kind is None else kind)
             size += len(_text(shape[-1], source)) + 1
         shapes.append(shape)

@@ -5,6 +5,7 @@ A service is a series of the partition's table; everything here is by its slot.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -28,6 +29,9 @@ ERROR: Final = 4
 MINER_BYTES: Final = 14_000
 TEMPLATE_BYTES: Final = 2_400
 """Memory of a new miner and of each template with what is cached of its lines, as measured (decision 17)."""
+
+RAW_CHARACTERS: Final = 4
+"""So many times the characters of a sample are redacted before it is cut: what is replaced becomes shorter."""
 
 Redact = Callable[[str], str]
 
@@ -69,6 +73,13 @@ class Lines(NamedTuple):
     traces: Sequence[str | None] | None
 
 
+class _Sample(NamedTuple):
+    """A line kept to be shown; ``fit`` once it is redacted and cut."""
+
+    line: LogSample
+    fit: bool
+
+
 class _Kept(msgspec.Struct, array_like=True):
     """Samples and new templates of the open windows, by the start of the window, and the class of each template."""
 
@@ -78,11 +89,11 @@ class _Kept(msgspec.Struct, array_like=True):
 
 
 class KeptService(NamedTuple):
-    """A copy of all that is known of a service."""
+    """A copy of all that is known of a service; its samples are redacted when they are asked for, elsewhere."""
 
     miner: KeptMiner
     signals: KeptSignals
-    samples: bytes
+    samples: Callable[[], bytes]
 
 
 class LogService:
@@ -97,7 +108,7 @@ class LogService:
         self._miner = TemplateMiner(limits.miner)
         self._signals = ServiceSignals(limits.signals)
         self._severities = np.zeros(limits.miner.templates + 1, np.int8)
-        self._samples: dict[int, list[LogSample]] = {}
+        self._samples: dict[int, list[_Sample]] = {}
         self._fresh: dict[int, set[int]] = {}
         self._room: dict[int, NDArray[np.int8]] = {}
 
@@ -135,7 +146,7 @@ class LogService:
         kept = self._samples.get(findings.window_ms, [])
         templates = tuple(LogTemplate(*self._template(each.number), each) for each in findings.templates)
         numbers = [each.number for each in findings.templates]
-        return templates, tuple(sample for number in numbers for sample in kept if sample.number == number)
+        return templates, tuple(self._fit(each) for number in numbers for each in kept if each.line.number == number)
 
     def state_bytes(self) -> int:
         """Bytes of its state: of signals as allocated, of templates by their number."""
@@ -143,9 +154,15 @@ class LogService:
 
     def copy(self) -> KeptService:
         """All that is known of it, as it is now."""
+        samples = [(window_ms, list(kept)) for window_ms, kept in sorted(self._samples.items())]
         fresh = sorted((window_ms, sorted(numbers)) for window_ms, numbers in self._fresh.items())
-        kept = _Kept(sorted(self._samples.items()), fresh, self._severities.tobytes())
-        return KeptService(self._miner.copy(), self._signals.copy(), msgspec.json.encode(kept))
+        severities = self._severities.tobytes()
+
+        def packed() -> bytes:
+            fit = [(window_ms, [self._fit(each) for each in kept]) for window_ms, kept in samples]
+            return msgspec.json.encode(_Kept(fit, fresh, severities))
+
+        return KeptService(self._miner.copy(), self._signals.copy(), packed)
 
     @classmethod
     def of(cls, kept: KeptService, limits: ServiceLimits, redact: Redact) -> "LogService":
@@ -154,12 +171,14 @@ class LogService:
         service._miner = TemplateMiner.of(kept.miner, limits.miner)
         service._signals = ServiceSignals.of(kept.signals, limits.signals)
         try:
-            found = msgspec.json.decode(kept.samples, type=_Kept)
+            found = msgspec.json.decode(kept.samples(), type=_Kept)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise SnapshotRefusedError(f"the snapshot's sample lines cannot be read: {error}") from error
         if len(found.severities) != len(service._severities):
             raise SnapshotRefusedError(f"the snapshot has classes of {len(found.severities)} templates")
-        service._samples = dict(found.samples)
+        service._samples = {
+            window_ms: [_Sample(line, fit=True) for line in lines] for window_ms, lines in found.samples
+        }
         service._fresh = {window_ms: set(numbers) for window_ms, numbers in found.fresh}
         service._severities[:] = np.frombuffer(found.severities, np.int8)
         return service
@@ -202,18 +221,23 @@ class LogService:
             if len(kept) >= limits.service:
                 return
             room[number] -= 1
-            line = taken_lines.lines[place][: 4 * limits.characters].decode(errors="replace")
             trace = None if taken_lines.traces is None else taken_lines.traces[place]
-            kept.append(
-                LogSample(
-                    int(taken_lines.offsets[place]),
-                    int(taken_lines.times_ms[place]),
-                    int(severities[candidate]),
-                    number,
-                    trace,
-                    self._redact(line)[: limits.characters],
-                )
+            line = LogSample(
+                int(taken_lines.offsets[place]),
+                int(taken_lines.times_ms[place]),
+                int(severities[candidate]),
+                number,
+                trace,
+                taken_lines.lines[place][: RAW_CHARACTERS * limits.characters].decode(errors="replace"),
             )
+            kept.append(_Sample(line, fit=False))
+
+    def _fit(self, sample: _Sample) -> LogSample:
+        """The line as it may be shown. A function of the line alone, so that it does not matter when it is called."""
+        if sample.fit:
+            return sample.line
+        text = self._redact(sample.line.text)[: self._limits.samples.characters]
+        return sample.line._replace(text=text)
 
     def _find_room(self, window_ms: int) -> NDArray[np.int8]:
         """How many more lines of each template are to be kept in this window."""
@@ -221,7 +245,7 @@ class LogService:
         room = np.where(self._severities >= ERROR, limits.telling, limits.usual).astype(np.int8)
         room[list(self._fresh.get(window_ms, ()))] = limits.telling
         for sample in self._samples.get(window_ms, ()):
-            room[sample.number] = max(room[sample.number] - 1, 0)
+            room[sample.line.number] = max(room[sample.line.number] - 1, 0)
         self._room[window_ms] = room
         return room
 
@@ -230,7 +254,7 @@ class LogService:
         limits = self._limits.samples
         for window_ms, room in self._room.items():
             telling = self._severities[number] >= ERROR or number in self._fresh.get(window_ms, ())
-            kept = sum(sample.number == number for sample in self._samples.get(window_ms, ()))
+            kept = sum(sample.line.number == number for sample in self._samples.get(window_ms, ()))
             room[number] = max((limits.telling if telling else limits.usual) - kept, 0)
 
     def _change(self, change: Change, window_ms: int) -> None:
@@ -253,7 +277,7 @@ class LogService:
         for fresh in self._fresh.values():
             fresh.discard(number)
         for window_ms, kept in self._samples.items():
-            if any(sample.number == number for sample in kept):
+            if any(sample.line.number == number for sample in kept):
                 self._samples[window_ms] = list(_renumbered(kept, number, into))
         self._make_room(number)
         if into is not None:
@@ -264,17 +288,17 @@ class LogService:
         return template.id, self._redact(template.text)
 
 
-def _renumbered(samples: Sequence[LogSample], number: int, into: int | None) -> Iterator[LogSample]:
+def _renumbered(samples: Sequence[_Sample], number: int, into: int | None) -> Iterator[_Sample]:
     for sample in samples:
-        if sample.number != number:
+        if sample.line.number != number:
             yield sample
         elif into is not None:
-            yield sample._replace(number=into)
+            yield sample._replace(line=sample.line._replace(number=into))
 
 
 def laid_out(services: Sequence[KeptService]) -> dict[str, NDArray[Any]]:
     """Columns of these services, in their order."""
-    samples = [service.samples for service in services]
+    samples = [service.samples() for service in services]
     return {
         "version": np.array([VERSION], np.int64),
         "samples": np.frombuffer(b"".join(samples), np.uint8),
@@ -301,4 +325,7 @@ def taken_apart(columns: Columns, count: int) -> list[KeptService]:
         raise SnapshotRefusedError(
             f"the snapshot has templates of {len(miners)} and signals of {len(signals)} services, not of {count}"
         )
-    return [KeptService(*parts) for parts in zip(miners, signals, samples, strict=True)]
+    return [
+        KeptService(miner, kept, partial(bytes, text))
+        for miner, kept, text in zip(miners, signals, samples, strict=True)
+    ]

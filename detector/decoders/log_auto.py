@@ -5,13 +5,13 @@ from typing import Final
 
 import numpy as np
 
-from detector.batches import RecordBatch, SeriesKey
+from detector.batches import IntArray, RecordBatch, SeriesKey
 from detector.decoders.decoder import LabelFault, NamedLabels
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
 from detector.decoders.log_service import labels_of
 from detector.decoders.log_text_guess import AS_OTLP, FAMILIES, guess
 from detector.decoders.log_text_rows import at_rows, merged_batches, records_at
-from detector.decoders.log_times import FAR_MS
+from detector.decoders.log_times import FAR_MS, Bytes
 from detector.log_batches import LogBatch
 
 Build = Callable[[LogPaths, LogDecoderLimits], LogDecoder]
@@ -54,7 +54,7 @@ class AutoDecoder:
         """The service's labels: all formats name services alike."""
         return labels_of(key)
 
-    def _requests(self, batch: RecordBatch, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[LogBatch]:
+    def _requests(self, batch: RecordBatch, rows: IntArray) -> list[LogBatch]:
         """Requests in protobuf, and what is none: text that begins with a line feed."""
         found = self._at(batch, rows, FAMILIES[AS_OTLP])
         others = np.array([each.row for each in found.rejects if each.reason == "malformed"], np.int64)
@@ -64,7 +64,7 @@ class AutoDecoder:
         kept = np.setdiff1d(rows, others)
         return [self._at(batch, kept, FAMILIES[AS_OTLP]), self._at(batch, others, FAMILIES[0])]
 
-    def _at(self, batch: RecordBatch, rows: np.ndarray[tuple[int], np.dtype[np.int64]], family: str) -> LogBatch:
+    def _at(self, batch: RecordBatch, rows: IntArray, family: str) -> LogBatch:
         return at_rows(self._decoder(family).decode(records_at(batch, rows)), rows)
 
     def _decoder(self, family: str) -> LogDecoder:
@@ -73,7 +73,7 @@ class AutoDecoder:
         return self._decoders[family]
 
 
-def _families(batch: RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def _families(batch: RecordBatch) -> Bytes:
     values = [value or b"" for value in batch.values]
     sizes = np.fromiter(map(len, values), np.int64, len(values))
     ends = np.cumsum(sizes)

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from detector.batches import RecordBatch
+from detector.batches import IntArray, RecordBatch
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
 from detector.decoders.log_text import TextDecoder
 from detector.decoders.log_text_fields import CRI, FLAGS, JSON
@@ -15,7 +15,7 @@ from detector.log_batches import WHOLE, LogBatch
 class CriDecoder(TextDecoder):
     """Lines of the Container Runtime Interface. The time is the runtime's.
 
-    What is JSON within goes to ``inner``, a decoder of JSON, as a record whose broker's timestamp is the runtime's time;
+    What is JSON within goes to ``inner``, a decoder of JSON, as a record with the runtime's time as its broker's;
     what that refuses stays as it was written. Logfmt within gives its message, severity, service and trace; a time
     before a plain message is left out. Pieces (``P``) are no JSON, nor is what they end up as.
     """
@@ -30,9 +30,8 @@ class CriDecoder(TextDecoder):
         places = np.flatnonzero(table[:, FLAGS] & JSON)
         return found if not len(places) else self._opened(batch, found, places)
 
-    def _opened(
-        self, batch: RecordBatch, found: LogBatch, places: np.ndarray[tuple[int], np.dtype[np.int64]]
-    ) -> LogBatch:
+    def _opened(self, batch: RecordBatch, found: LogBatch, places: IntArray) -> LogBatch:
+        """The lines with those at ``places``, which look like JSON, as ``inner`` reads them."""
         at: list[int] = places.tolist()
         within = RecordBatch(
             batch.topic,
@@ -52,6 +51,7 @@ class CriDecoder(TextDecoder):
         inner_traces = inner.traces or [None] * len(inner)
         for line, place in zip(np.flatnonzero(used).tolist(), taken.tolist(), strict=True):
             lines[place], keys[place], traces[place] = inner.lines[line], inner.keys[line], inner_traces[line]
+        lines_cut = self._cut(lines, np.setdiff1d(places, taken).tolist())
         return replace(
             found,
             times_ms=times_ms,
@@ -60,5 +60,5 @@ class CriDecoder(TextDecoder):
             lines=lines,
             keys=keys,
             traces=traces if any(traces) else None,
-            lines_cut=found.lines_cut + inner.lines_cut,
+            lines_cut=found.lines_cut + inner.lines_cut + lines_cut,
         )

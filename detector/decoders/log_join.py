@@ -47,7 +47,8 @@ class JoinLimits:
     """Bounds of what waits.
 
     ``keys`` lines wait at most, of ``bytes`` bytes in all where they are more than one: beyond that the one that has
-    waited longest comes out as it is. ``record_lines`` and ``record_bytes`` of one joined record are kept; what comes behind is left out, and counted.
+    waited longest comes out as it is. ``record_lines`` and ``record_bytes`` of one joined record are kept; what comes
+    behind is left out, and counted.
     """
 
     keys: int = 4_096
@@ -153,7 +154,7 @@ class Joiner:
         return bool((batch.parts != WHOLE).all()) and batch.keys.count(batch.keys[0]) == len(batch.keys)
 
     def _fed_whole(self, batch: LogBatch) -> LogBatch:
-        """Only lines next to one that is joined are looked at one by one; of the others each releases the one before."""
+        """Only lines next to one that is joined are looked at one by one; each other releases the one before."""
         out, rejects = _Out(), list(batch.rejects)
         begins = batch.parts == BEGINS
         alone = begins.copy()

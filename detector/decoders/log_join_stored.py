@@ -1,9 +1,9 @@
 """What a joiner waits with, in memory and as columns of numbers.
 
-``version`` int64[1]; ``texts`` and ``keys`` uint8[], the bytes of all lines and of all keys (name, line feed, the rest);
+``version`` int64[1]; ``texts`` and ``keys`` uint8[], the bytes of all lines and of all keys (name, line feed, rest);
 ``text_sizes``, ``key_sizes`` int64[n]; ``traces`` uint8[] and ``trace_sizes`` int64[n], -1 where there is none;
-``offsets``, ``times_ms``, ``line_counts``, ``ended_at`` int64[n]; ``severities`` int8[n]; ``open`` bool[n]. In the order
-of arrival.
+``offsets``, ``times_ms``, ``line_counts``, ``ended_at`` int64[n]; ``severities`` int8[n]; ``open`` bool[n]. In order of
+arrival.
 """
 
 from collections.abc import Iterable, Mapping

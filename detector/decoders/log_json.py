@@ -12,10 +12,11 @@ import numpy as np
 
 from detector.batches import IntArray, RecordBatch, SeriesKey
 from detector.decoders.decoder import LabelFault, NamedLabels
-from detector.decoders.json_lines import Fault, ObjectParser
+from detector.decoders.json_lines import Fault
 from detector.decoders.log_decoder import LogDecoderLimits, LogPaths
 from detector.decoders.log_json_fields import Profile
 from detector.decoders.log_json_flavours import FlavourParser
+from detector.decoders.log_json_keys import KeysParser
 from detector.decoders.log_json_leaves import Leaves, with_paths
 from detector.decoders.log_json_nested import NestedJson
 from detector.decoders.log_json_profiles import PROFILES
@@ -75,7 +76,7 @@ class ProfileLogDecoder(_JsonLogDecoder):
         super().__init__(paths, limits)
         self.name = profile.name
         self._leaves = Leaves(with_paths(profile, paths), paths.utc_offset_ms)
-        self._parser = ObjectParser(self._leaves.fields.kind, limits.record_bytes_max)
+        self._parser = KeysParser(self._leaves.fields, limits.record_bytes_max)
 
     def _lines(
         self, records: Sequence[bytes | None], faults: dict[int, Fault], formats: Counter[str]

@@ -7,7 +7,7 @@ the message of Fluent Bit and an object in ECS.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final
@@ -39,7 +39,6 @@ class Profile:
     surroundings: tuple[str, ...] = ()
     scale: Scale = "any"
     times_strict: bool = False
-    service_given: bool = False
 
 
 @dataclass(slots=True)
@@ -53,8 +52,9 @@ class Fields:
     """The struct type for some places, and their columns over instances of it.
 
     ``places`` values come as Python objects, ``raw_places`` as JSON text, ``markers`` are keys of which only the
-    presence is asked. Raises ``UsageError`` for a path that is
-    empty in part, or goes through one of the raw places.
+    presence is asked. ``kind`` has a field for every key of theirs; :meth:`narrowed` gives a smaller type for records
+    that are known to have only certain keys. Raises ``UsageError`` for a path that is empty in part, or goes through
+    one of the raw places.
     """
 
     def __init__(self, places: Sequence[str], raw_places: Sequence[str], markers: Sequence[str] = ()) -> None:
@@ -65,7 +65,10 @@ class Fields:
             (key,) = parts_of(marker)
             if key not in self._root.children:
                 self._grow(marker, raw=True)
-        self.kind: Final[Any] = _struct(self._root)
+        self._types = {key: _type(child) for key, child in self._root.children.items()}
+        self.kind: Final[Any] = _struct(self._root, self._types)
+        self._keys = {place: parts_of(place)[0] for place in (*self._routes, *markers)}
+        self._narrow: dict[Any, frozenset[str]] = {}
         self._heads = {place: attrgetter(route[0]) for place, route in self._routes.items()}
         self._whole = {place: attrgetter(".".join(route)) for place, route in self._routes.items()}
         self._mixed = {place for place in self._routes if self._node(place).children}
@@ -84,8 +87,28 @@ class Fields:
         node.raw = node.raw or raw
         return tuple(route)
 
+    def narrowed(self, keys: Collection[str]) -> Any:
+        """A type for objects that have no other keys than these; it refuses those that do. The one before is forgotten.
+
+        Its points have the same columns as those of ``kind``, and are made faster: a field that none of them has costs
+        nothing.
+        """
+        known = {key: child for key, child in self._root.children.items() if key in keys}
+        others = {key: _Node(f"o{place}", raw=True) for place, key in enumerate(sorted(keys)) if key not in known}
+        types = self._types | dict.fromkeys(others, msgspec.Raw)
+        kind = _struct(_Node("Record", known | others), types, forbid_unknown_fields=True)
+        self._narrow = {kind: frozenset(known)}
+        return kind
+
+    def lacks(self, points: Sequence[Any], place: str) -> bool:
+        """Whether the type of ``points`` says that none has anything at ``place``, or there are none."""
+        keys = self._narrow.get(type(points[0])) if points else ()
+        return keys is not None and self._keys[place] not in keys
+
     def column(self, points: Sequence[Any], place: str) -> list[Any]:
         """What stands at ``place`` in each point; None where nothing does, or an object whose fields have places."""
+        if self.lacks(points, place):
+            return [None] * len(points)
         values = list(map(self._heads[place], points))
         route = self._routes[place]
         if len(route) > 1 and values.count(None) < len(values):
@@ -102,6 +125,8 @@ class Fields:
 
     def present(self, points: Sequence[Any], marker: str) -> BoolArray | None:
         """Which points have anything but null under the key ``marker``; None where all lack it."""
+        if self.lacks(points, marker):
+            return None
         values = list(map(self._marks[marker], points))
         absent = values.count(None)
         if absent == len(values):
@@ -124,6 +149,8 @@ def first_of(fields: Fields, points: Sequence[Any], places: Sequence[str]) -> li
     for place in places[1:]:
         if None not in values:
             break
+        if fields.lacks(points, place):
+            continue
         more = fields.column(points, place)
         if more.count(None) < len(more):
             values = [other if value is None else value for value, other in zip(values, more, strict=True)]
@@ -135,18 +162,28 @@ def parts_of(path: str) -> tuple[str, ...]:
     parts = tuple(part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path))
     if not all(parts):
         raise UsageError(f"decoder.paths: {path!r} has an empty part")
+    if not all(map(can_be_field, parts)):
+        raise UsageError(f"decoder.paths: {path!r} has a quotation mark, backslash or control character in it")
     return parts
 
 
-def _struct(node: _Node) -> Any:
-    fields: list[tuple[str, Any, Any]] = []
-    for child in node.children.values():
-        if child.raw:
-            kind: Any = msgspec.Raw
-        elif child.children:
-            kind = _struct(child) | str | int | float | bool | list[Any] | None
-        else:
-            kind = Any
-        fields.append((child.attribute, kind, None))
+def can_be_field(key: str) -> bool:
+    """Whether msgspec takes ``key`` for a field's name."""
+    return key.isprintable() and '"' not in key and "\\" not in key
+
+
+def _type(node: _Node) -> Any:
+    if node.raw:
+        return msgspec.Raw
+    if not node.children:
+        return Any
+    inner = _struct(node, {key: _type(child) for key, child in node.children.items()})
+    return inner | str | int | float | bool | list[Any] | None
+
+
+def _struct(node: _Node, types: Mapping[str, Any], *, forbid_unknown_fields: bool = False) -> Any:
+    fields = [(child.attribute, types[key], None) for key, child in node.children.items()]
     rename = {child.attribute: key for key, child in node.children.items()}
-    return msgspec.defstruct("Object", fields, rename=rename, kw_only=True, gc=False)
+    return msgspec.defstruct(
+        "Object", fields, rename=rename, kw_only=True, gc=False, forbid_unknown_fields=forbid_unknown_fields
+    )

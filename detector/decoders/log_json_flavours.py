@@ -14,6 +14,7 @@ import numpy as np
 from detector.batches import BoolArray, IntArray
 from detector.decoders.json_lines import Fault, ObjectParser
 from detector.decoders.log_json_fields import Fields, Profile
+from detector.decoders.log_json_keys import KeysParser
 from detector.decoders.log_json_leaves import Leaves
 from detector.decoders.log_json_profiles import FLAVOURS, WHOLES, Flavour
 
@@ -49,7 +50,7 @@ class FlavourParser:
             )
             for number, flavour in enumerate(FLAVOURS)
         ]
-        self._parsers = [ObjectParser(one.fields.kind, bytes_max) for one in self._leaves]
+        self._parsers = [KeysParser(one.fields, bytes_max) for one in self._leaves]
         self._again = [ObjectParser(one.fields.kind) for one in self._leaves]
         self._markers = Fields((), (), all_markers(len(FLAVOURS)))
         self._sniffer: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._markers.kind)

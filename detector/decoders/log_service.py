@@ -81,6 +81,9 @@ class Columns(Protocol):
     def column(self, points: Sequence[Any], place: str) -> list[Any]:
         """What stands at ``place`` in each point, None where nothing does."""
 
+    def lacks(self, points: Sequence[Any], place: str) -> bool:
+        """Whether it is known beforehand that nothing stands at ``place`` in any."""
+
 
 class ServiceReader:
     """Keys of services from the places that tell them: each distinct evidence is read once.
@@ -115,6 +118,8 @@ class ServiceReader:
         present: list[str] = []
         evidence: list[list[bytes | None]] = []
         for place in places:
+            if self._columns.lacks(points, place):
+                continue
             values = self._columns.column(points, place)
             absent = values.count(None)
             if absent == len(values):

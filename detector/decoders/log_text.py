@@ -24,6 +24,7 @@ from detector.decoders.log_text_fields import (
     GOOD,
     HEAD_START,
     HEAD_STOP,
+    JSON,
     LEVEL_START,
     LEVEL_STOP,
     LONG,
@@ -176,10 +177,16 @@ class TextDecoder:
             lines[place] = text[start:stop] + lines[place]
         most = self._limits.line_bytes_max
         sizes = stops - starts + found[:, HEAD_STOP] - found[:, HEAD_START]
-        long = [place for place in np.flatnonzero(sizes > most).tolist() if len(lines[place]) > most]
+        sizes = np.where(flags & JSON, 0, sizes)  # these are read whole, and cut behind that
+        return lines, self._cut(lines, np.flatnonzero(sizes > most).tolist())
+
+    def _cut(self, lines: list[bytes], places: Sequence[int]) -> int:
+        """Cut those of the lines at ``places`` that are too long; how many there are."""
+        most = self._limits.line_bytes_max
+        long = [place for place in places if len(lines[place]) > most]
         for place in long:
             lines[place] = lines[place][:most]
-        return lines, len(long)
+        return len(long)
 
     def _keys(self, topic: str, text: bytes, found: Table) -> Sequence[SeriesKey]:
         default = default_key(self._service_default, topic)

@@ -41,7 +41,7 @@ _T_AT: Final = 10
 
 
 @compiled
-def cri_header(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> bool:
+def cri_header(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> bool:  # noqa: PLR0911  # part by part, each may be missing
     """Whether the line has a runtime's header; ``fields`` gain its time and what the message within tells."""
     if start + _T_AT >= stop or text[start + _T_AT] != _LETTER_T:
         return False

@@ -27,8 +27,8 @@ _FIELD_ONE: Final = 0x0A
 def guess(text: Bytes, starts: IntArray, ends: IntArray, unused_ms: int, latest_ms: int, families: Bytes) -> None:
     """Fill ``families`` with what each of the records between ``starts`` and ``ends`` looks like.
 
-    Times are looked for, not used: ``unused_ms`` stands for what a record would tell, ``latest_ms`` is far off. Both are
-    arguments so that Numba compiles the parsers of headers for numbers, and not once more for these.
+    Times are looked for, not used: ``unused_ms`` stands for what a record would tell, ``latest_ms`` is far off. Both
+    are arguments, so that Numba compiles the parsers of headers for numbers, and not once more for these.
     """
     fields = np.zeros(FIELDS, np.int64)
     for row in range(len(ends)):
@@ -36,7 +36,7 @@ def guess(text: Bytes, starts: IntArray, ends: IntArray, unused_ms: int, latest_
 
 
 @compiled
-def _family(text: Bytes, start: int, stop: int, unused_ms: int, latest_ms: int, fields: IntArray) -> int:
+def _family(text: Bytes, start: int, stop: int, unused_ms: int, latest_ms: int, fields: IntArray) -> int:  # noqa: C901, PLR0911  # one question after the other
     if start < stop and text[start] == _FIELD_ONE:
         return AS_OTLP
     at = start

@@ -52,7 +52,7 @@ def begins_with_pair(text: Bytes, at: int, stop: int) -> bool:
 
 
 @compiled
-def logfmt_pairs(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> int:
+def logfmt_pairs(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> int:  # noqa: C901, PLR0912, PLR0915  # one function: a call that hands arrays on takes as long as ten bytes
     """How much the line says of what is looked for, 0 where it has nothing of it; ``fields`` gain that.
 
     Of two pairs with one key the first counts; a service that is called so goes before an app and a component.

@@ -85,7 +85,7 @@ def _klog(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, fie
 
 
 @compiled
-def _later(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> bool:
+def _later(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> bool:  # noqa: C901  # two places, each with its conditions
     """A time behind a level, or in the brackets of an access log."""
     word = start + 1 if text[start] == BRACKET else start
     end = word

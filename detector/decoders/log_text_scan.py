@@ -101,7 +101,7 @@ def _timed(fields: Row, stamp_ms: int, latest_ms: int) -> int:
 
 
 @compiled
-def scan(
+def scan(  # noqa: C901, PLR0912, PLR0915  # one function: a call that hands arrays on takes as long as ten bytes
     text: Bytes,
     starts: IntArray,
     ends: IntArray,

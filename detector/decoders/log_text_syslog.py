@@ -1,4 +1,4 @@
-"""The header of a syslog message, compiled: RFC 5424, RFC 3164 with and without its priority, RFC 6587's length before."""
+"""The header of a syslog message, compiled: RFC 5424, RFC 3164 with and without its priority, RFC 6587's length."""
 
 from typing import Final
 
@@ -63,7 +63,7 @@ def _token_end(text: Bytes, at: int, stop: int) -> int:
 
 
 @compiled
-def _structured(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> bool:
+def _structured(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int, fields: Row) -> bool:  # noqa: C901  # part by part, each may be missing
     """``TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA [MSG]``, ``-`` for what is not there (RFC 5424, 6)."""
     at = _token_end(text, start, stop)
     if text[start] != DASH or at != start + 1:
@@ -112,7 +112,7 @@ def _classic(
     with_priority: bool,  # noqa: FBT001
     fields: Row,
 ) -> bool:
-    """``Mmm dd hh:mm:ss host tag[pid]: text``, the time also as ISO 8601; behind a priority all of it may be missing."""
+    """``Mmm dd hh:mm:ss host tag[pid]: text``, the time also as ISO 8601; behind a priority all may be missing."""
     end, time_ms = after_time(text, start, stop, stamp_ms, offset_ms, latest_ms)
     if end > start:
         fields[TIME] = time_ms
@@ -143,7 +143,7 @@ def _untagged(start: int, fields: Row) -> bool:
 
 @compiled
 def _after_tag(text: Bytes, at: int, stop: int, fields: Row) -> int:
-    """Behind ``tag:`` or ``tag[pid]:`` and the blank; ``at`` where there is none. ``fields`` gain the tag as service."""
+    """Behind ``tag:`` or ``tag[pid]:`` and the blank; ``at`` if there is none. ``fields`` gain the tag as service."""
     end, name_end = at, -1
     while end < stop and text[end] != SPACE and end - at < TAG_BYTES_MAX:
         if name_end < 0 and (text[end] == BRACKET or text[end] == _PARENTHESIS or text[end] == COLON):
@@ -159,7 +159,7 @@ def _after_tag(text: Bytes, at: int, stop: int, fields: Row) -> int:
 
 @compiled
 def _has_letter(text: Bytes, at: int, stop: int) -> bool:
-    for place in range(at, stop):
+    for place in range(at, stop):  # noqa: SIM110  # a kernel has no generators
         if is_letter(text, place, stop):
             return True
     return False

@@ -181,7 +181,7 @@ def after_bare_clock(text: Bytes, at: int, stop: int) -> tuple[int, int]:
 def after_zone(text: Bytes, at: int, stop: int, offset_ms: int) -> tuple[int, int]:
     """``Z``, ``+01:00``, ``-0500``, ``+00``, `` +0000``, `` UTC``: its end and how far it is ahead of UTC.
 
-    Where there is none, ``at`` and ``offset_ms``. Behind a blank a sign needs four digits, or it is part of the message.
+    Where there is none, ``at`` and ``offset_ms``. Behind a blank a sign needs four digits, or is part of the message.
     """
     if at >= stop:
         return at, offset_ms

@@ -118,7 +118,7 @@ def _after_short_year(text: Bytes, at: int, stop: int, offset_ms: int) -> tuple[
 
 @compiled
 def _after_epoch(text: Bytes, at: int, digits: int, stop: int, latest_ms: int) -> tuple[int, int]:
-    """Seconds since 1970 with a fraction, or whole milliseconds, microseconds or nanoseconds; none past ``latest_ms``."""
+    """Seconds since 1970 with a fraction, or whole milliseconds, microseconds, nanoseconds; none past ``latest_ms``."""
     value, end = number(text, at, digits, stop), at + digits
     if digits == EPOCH_DIGITS[0]:
         end, value = after_fraction(text, at, end, stop, value * 1000)
@@ -133,7 +133,7 @@ def _after_epoch(text: Bytes, at: int, digits: int, stop: int, latest_ms: int) -
 
 
 @compiled
-def _after_digits(text: Bytes, at: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int) -> tuple[int, int]:
+def _after_digits(text: Bytes, at: int, stop: int, stamp_ms: int, offset_ms: int, latest_ms: int) -> tuple[int, int]:  # noqa: PLR0911  # one layout after the other
     """A time that begins with a digit; how many there are tells the layout."""
     digits = 1
     while is_digit(text, at + digits, stop) and digits <= EPOCH_DIGITS[3]:
@@ -161,7 +161,7 @@ def _after_digits(text: Bytes, at: int, stop: int, stamp_ms: int, offset_ms: int
 
 
 @compiled
-def _after_letters(text: Bytes, at: int, stop: int, stamp_ms: int, offset_ms: int) -> tuple[int, int]:
+def _after_letters(text: Bytes, at: int, stop: int, stamp_ms: int, offset_ms: int) -> tuple[int, int]:  # noqa: C901  # part by part, each may be missing
     """``Mmm dd hh:mm:ss``, with a year before or behind the clock, with a weekday; ``Www, dd Mon yyyy hh:mm:ss``."""
     place = at
     weekday = name_at(text, at, stop, _WEEKDAYS) >= 0

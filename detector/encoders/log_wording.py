@@ -123,19 +123,31 @@ def _new(transition: LogTransition, length: str) -> str:
 
 def _surge(transition: LogTransition, length: str) -> str:
     peak = transition.peak
-    if is_of_service(transition):
+    if is_of_service(transition) and (peak.lines > peak.expected_lines or not transition.templates):
         return f"{_lines(peak.lines)} in {length}, {number(peak.expected_lines)} expected"
     lead = transition.templates[0]
+    if lead.finding.observed <= lead.finding.expected:
+        return _share(transition, length)
     level, expected = _level(lead.finding), number(lead.finding.expected)
     return f"template{level}: {quoted(lead)} {_times(lead.finding.observed)} in {length}, {expected} expected"
 
 
 def _vanished(transition: LogTransition, length: str) -> str:
-    if is_of_service(transition):
-        return _surge(transition, length)
+    peak = transition.peak
+    if is_of_service(transition) and (peak.lines < peak.expected_lines or not transition.templates):
+        return f"{_lines(peak.lines)} in {length}, {number(peak.expected_lines)} expected"
     lead = transition.templates[0]
+    if lead.finding.observed >= lead.finding.expected:
+        return _share(transition, length)
     left = "has vanished: no lines" if lead.finding.observed == 0 else f"is fading: {_lines(lead.finding.observed)}"
     return f"template {quoted(lead)} {left} in {length}, {number(lead.finding.expected)} expected"
+
+
+def _share(transition: LogTransition, length: str) -> str:
+    """For changes of shares that are none of counts."""
+    lead = transition.templates[0]
+    share, usual = number(100.0 * lead.finding.share), number(100.0 * lead.finding.usual_share)
+    return f"template {quoted(lead)} is {share} % of {_lines(transition.peak.lines)} in {length}, usually {usual} %"
 
 
 def _severity(transition: LogTransition, length: str) -> str:

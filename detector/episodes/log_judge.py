@@ -12,6 +12,7 @@ from detector.episodes.log_kinds import (
     FORMAT_CHANGE,
     FORMAT_PLACE,
     NOTHING,
+    RANKS,
     REWORDED_KINDS,
     Weights,
     is_rewording,
@@ -33,7 +34,7 @@ LEARNT_WINDOWS: Final = 30
 ends then has not ended because the lines are back."""
 
 COOLED: Final[dict[LogKind, frozenset[LogKind]]] = {
-    kind: frozenset(LOG_KINDS[place:]) for place, kind in enumerate(LOG_KINDS)
+    kind: frozenset(other for other in LOG_KINDS if RANKS[other] >= RANKS[kind]) for kind in LOG_KINDS
 } | {"log.format_change": REWORDED_KINDS | {"log.format_change"}}
 """What may not open for a while after an episode of a kind has closed: what is no more specific. After new wording only
 what that does by itself: a deploy that breaks something is told."""
@@ -114,8 +115,8 @@ class LogJudge:
         window = self._weighed(service, row, findings, window_length_ms, describe)
         self._run(service, window)
         self._follow(service, window)
-        chosen = self._choose(service, window)
-        transitions = [] if chosen is None else self._begin(service, window, *chosen)
+        kind, joint = self._choose(service, window)
+        transitions = [] if kind is None else self._begin(service, window, kind, joint=joint)
         for episode in [each for each in service.open if each.detected_ms < window.end_ms]:
             transitions += self._tell(service, episode, window)
         service.window_ms = findings.window_ms
@@ -217,28 +218,28 @@ class LogJudge:
         episode.severity = max(episode.severity, severity, key=SEVERITIES.index)
 
     @staticmethod
-    def _choose(service: LogService, window: _Window) -> tuple[LogKind, bool] | None:
-        """The kind that opens with this window, and whether only all signals together make it open."""
+    def _choose(service: LogService, window: _Window) -> tuple[LogKind | None, bool]:
+        """The kind that opens with this window, if any, and whether only all signals together make it open."""
         policy, own, runs = window.policy, window.own, service.runs
-        most = LOG_KINDS.index(service.open[0].kind) if service.open else len(LOG_KINDS)
+        most = RANKS[service.open[0].kind] if service.open else len(LOG_KINDS)
         cooling = {
             blocked
             for kind, closed_ms in zip(LOG_KINDS, service.closed_ms, strict=True)
             if window.end_ms < closed_ms + policy.cooldown_s * 1000.0
             for blocked in COOLED[kind]
         }
-        allowed = [kind for kind in LOG_KINDS[:most] if kind in policy.kinds and kind not in cooling]
+        allowed = [kind for kind in LOG_KINDS if RANKS[kind] < most and kind in policy.kinds and kind not in cooling]
         for kind in allowed:
             place = LOG_KINDS.index(kind)
             if own[place] >= policy.single_min or runs[place] >= policy.sustained_windows:
                 return kind, False
         if service.open or (window.combined < policy.combined_min and runs[-1] < policy.sustained_windows):
-            return None
+            return None, False
         strongest = max(range(len(LOG_KINDS)), key=own.__getitem__)
         kind = LOG_KINDS[strongest] if own[strongest] > 0.0 else "log.mix_shift"
-        return (kind, True) if kind in allowed else None
+        return (kind if kind in allowed else None), True
 
-    def _begin(self, service: LogService, window: _Window, kind: LogKind, joint: bool) -> list[LogTransition]:  # noqa: FBT001 - told by _choose alone
+    def _begin(self, service: LogService, window: _Window, kind: LogKind, *, joint: bool) -> list[LogTransition]:
         """Open an episode; one of new wording ends those that may have been its beginning, and begins with them."""
         transitions: list[LogTransition] = []
         place = LOG_KINDS.index(kind)

@@ -34,6 +34,13 @@ SIGNALS_OF: Final[Mapping[LogKind, tuple[int, ...]]] = {
 
 FORMAT_PLACE: Final = LOG_KINDS.index("log.format_change")
 SURGE_PLACE: Final = LOG_KINDS.index("log.surge")
+VANISHED_PLACE: Final = LOG_KINDS.index("log.vanished")
+
+RANKS: Final[Mapping[LogKind, int]] = {
+    kind: SURGE_PLACE if kind == "log.vanished" else place for place, kind in enumerate(LOG_KINDS)
+}
+"""How specific a kind is, 0 the most. Surge and vanished are alike: load is taken out of the counts, so what is left of
+a service whose lines vanish has a surge, and the other way round."""
 
 REWORDED_SIGNALS: Final = (NEW, RARE, MIX, COUNT_DOWN, SHARE_DOWN, SHARE_UP)
 """What new wording does by itself. More lines than before (``count_up``) or worse ones (``severity``) it does not."""
@@ -51,13 +58,20 @@ NOTHING: Final[Weights] = (0.0,) * len(LOG_KINDS)
 def weigh(signals: Signals, *, reworded: bool) -> Weights:
     """Evidence for each kind: the largest of its signals.
 
-    Where lines are being reworded, whatever new wording does by itself is evidence of that, and of nothing else.
+    Where lines are being reworded, whatever new wording does by itself is evidence of that, and of nothing else. Where
+    counts say which way it goes, the shares go with them: when most templates vanish, those that are left have larger
+    shares without having more lines.
     """
-    if not reworded:
-        return tuple(max(signals[index] for index in SIGNALS_OF[kind]) for kind in LOG_KINDS)
-    weights = [0.0 if kind in REWORDED_KINDS else max(signals[i] for i in SIGNALS_OF[kind]) for kind in LOG_KINDS]
-    weights[FORMAT_PLACE] = max(signals[index] for index in (FORMAT_CHANGE, *REWORDED_SIGNALS))
-    weights[SURGE_PLACE] = signals[COUNT_UP]
+    weights = [max(signals[index] for index in SIGNALS_OF[kind]) for kind in LOG_KINDS]
+    shares = max(signals[SHARE_UP], signals[SHARE_DOWN])
+    if reworded:
+        weights = [0.0 if kind in REWORDED_KINDS else weight for kind, weight in zip(LOG_KINDS, weights, strict=True)]
+        weights[FORMAT_PLACE] = max(signals[index] for index in (FORMAT_CHANGE, *REWORDED_SIGNALS))
+        weights[SURGE_PLACE] = signals[COUNT_UP]
+    elif signals[COUNT_UP] > signals[COUNT_DOWN]:
+        weights[SURGE_PLACE], weights[VANISHED_PLACE] = max(signals[COUNT_UP], shares), signals[COUNT_DOWN]
+    elif signals[COUNT_UP] < signals[COUNT_DOWN]:
+        weights[SURGE_PLACE], weights[VANISHED_PLACE] = signals[COUNT_UP], max(signals[COUNT_DOWN], shares)
     return tuple(weights)
 
 

@@ -148,10 +148,10 @@ def services_of(columns: Columns, slots: Sequence[int], policies: int) -> Mappin
     return dict(zip(slots, services, strict=True))
 
 
-def _plain(column: object) -> list[int]:
-    assert isinstance(column, np.ndarray), "nothing else needs help"
-    numbers: list[int] = column.tolist()
-    return numbers
+def _plain(numbers: object) -> object:
+    """NumPy's columns and numbers as Python's."""
+    assert isinstance(numbers, np.ndarray | np.generic), "nothing else needs help"
+    return numbers.tolist()
 
 
 def _column(kind: Callable[..., object], numbers: object) -> NDArray[np.uint32]:

@@ -1,7 +1,8 @@
 """Counts of templates in windows of event time to calibrated signals: one judge of windows per service.
 
-Every signal is a -log10 p, judged by what the service's windows before have shown, and learnt only then. What load does to all
-templates alike is kept apart from what a fault does to some; low counts are judged by exact tails, and stay quiet.
+Every signal is a -log10 p, judged by what the service's windows before have shown, and learnt only then. What load does
+to all templates alike is kept apart from what a fault does to some; low counts are judged by exact tails, and stay
+quiet.
 """
 
 from detector.signals.limits import SignalLimits

@@ -1,8 +1,8 @@
 """The second pass over the templates of a window: learning.
 
 Learning is slowed to a tenth where something stands out: for a series by its own count, for shares and rates by the
-service's signals. What stands out for ``HELD_MAX`` windows is the new normal: the last windows take the place of what was
-remembered. A change of format is learnt at once.
+service's signals. What stands out for ``HELD_MAX`` windows is the new normal: the last windows take the place of what
+was remembered. A change of format is learnt at once.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ from detector.batches import FloatArray
 from detector.compiled import compiled
 from detector.log_batches import RECENT_WINDOWS
 from detector.signals import counts as ct
-from detector.signals.judged import DOWN, MEAN, SHARE_MEAN, SHARE_VARIANCE, UP, VARIANCE
+from detector.signals.judged import DOWN, MEAN, SHARE_DOWN, SHARE_MEAN, SHARE_UP, SHARE_VARIANCE, UP, VARIANCE
 from detector.signals.rates import faded
 from detector.signals.shares import learn_share
 
@@ -22,10 +22,8 @@ HIGH: Final = 3.0
 """Digits from which learning is slowed."""
 SLOWED: Final = 0.1
 HELD_MAX: Final = 30
-CHANGING_SPEED: Final = 15.0
-"""A change of format: gain .3 for shares and rates."""
-REPLACED_SPEED: Final = 25.0
-"""A change of format: gain .5 for templates whose lines stand out meanwhile."""
+REPLACED_SPEED: Final = 30.0
+"""A change of format: gain .6 for templates that are new or whose lines stand out meanwhile."""
 
 
 @compiled
@@ -76,6 +74,12 @@ def learn_series(
 
 
 @compiled
+def off_most(judged: FloatArray, i: int) -> float:
+    """The most that a template's count or share stands out by."""
+    return float(max(judged[i, UP], judged[i, DOWN], judged[i, SHARE_UP], judged[i, SHARE_DOWN]))
+
+
+@compiled
 def learn_templates(
     rows: NDArray[np.void],
     lines_by_row: NDArray[np.uint32],
@@ -86,12 +90,16 @@ def learn_templates(
     place: int,
     pace: float,
     changing: bool,  # noqa: FBT001 - compiled functions take what they take by place
-) -> None:
-    """Take in every template's window; ``pace`` is that of the service's shares."""
+) -> float:
+    """Take in every template's window; ``pace`` is that of the service's shares. Gives the sum of decayed lines."""
     weight = min(pace, 1.0)
+    decayed = 0.0
     for i in range(len(rows)):
         row = rows[i]
         x = float(lines_by_row[i])
+        own_pace = pace
+        if changing and (row["total"] == 0 or off_most(judged, i) > HIGH):
+            own_pace = REPLACED_SPEED
         if row["total"] == 0:
             if x == 0.0:
                 continue
@@ -103,7 +111,9 @@ def learn_templates(
             row["severity"] = classes_by_row[i]
         digits = max(judged[i, UP], judged[i, DOWN])
         learn_series(row, x, judged[i, MEAN], judged[i, VARIANCE], digits, season, place, changing)
-        row["decayed"] = faded(float(row["decayed"]), x, pace)
+        row["decayed"] = faded(float(row["decayed"]), x, own_pace)
+        decayed += float(row["decayed"])
+    return decayed
 
 
 @compiled

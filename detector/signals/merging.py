@@ -13,8 +13,8 @@ from detector.log_batches import RECENT_WINDOWS
 def fold(rows: NDArray[np.void], number: int, into: int) -> None:
     """Fold the record of ``number`` into that of ``into``, and clear it.
 
-    Exact for lines: totals, histories, decayed lines and means of windows that were learnt with their full weight. Variances
-    add up, as of independent counts; a window with lines of either counts as present as if they were, too.
+    Exact for lines: totals, histories, decayed lines and means of windows that were learnt with their full weight.
+    Variances add up, as of independent counts; a window with lines of either counts as present as if they were, too.
     """
     row, other = rows[into], rows[number]
     if other["total"] == 0 or number == into:
@@ -28,14 +28,18 @@ def fold(rows: NDArray[np.void], number: int, into: int) -> None:
     row["weight"] = weight
     weight = max(float(row["slow_weight"]), float(other["slow_weight"]))
     own, share = float(row["slow_weight"]) / weight, float(other["slow_weight"]) / weight
+    row["excess"] = own * float(row["excess"]) + share * float(other["excess"])
+    row["square"] = _square_of_sum(own * float(row["square"]), share * float(other["square"]))
+    row["slow_weight"] = weight
+    weight = max(float(row["slow_windows"]), float(other["slow_windows"]))
+    own, share = float(row["slow_windows"]) / weight, float(other["slow_windows"]) / weight
+    row["slow_windows"] = weight
     row["error"] = own * float(row["error"]) + share * float(other["error"])
     row["seasonal_error"] = own * float(row["seasonal_error"]) + share * float(other["seasonal_error"])
     row["slow_mean"] = own * float(row["slow_mean"]) + share * float(other["slow_mean"])
-    row["excess"] = own * float(row["excess"]) + share * float(other["excess"])
-    row["square"] = _square_of_sum(own * float(row["square"]), share * float(other["square"]))
+    row["clumps"] = own * float(row["clumps"]) + share * float(other["clumps"])
     first, second = own * float(row["presence"]), share * float(other["presence"])
     row["presence"] = first + second - first * second
-    row["slow_weight"] = weight
     row["active"] = max(float(row["active"]), float(other["active"]))
     row["decayed"] += float(other["decayed"])
     row["share_excess"] += float(other["share_excess"])

@@ -40,7 +40,10 @@ def new_per_line(level: np.void, once: float, recent_lines: float, all_lines: fl
 
 @compiled
 def rare_digits(present: FloatArray, rarest: int, unseen: float, load: float) -> float:
-    """-log10 P that anything as rare comes in a window; ``present`` windows' shares summed by rarity, ``load`` lines by the usual ones."""
+    """-log10 P that anything as rare comes in a window.
+
+    ``present`` shares of windows summed by rarity, ``unseen`` new templates expected, ``load`` lines by the usual ones.
+    """
     mass = 0.0
     for k in range(rarest, RARITIES):
         mass += present[k]

@@ -2,15 +2,16 @@
 
 Of a template, and of the service's lines as a whole (``SERIES``), x lines in a window:
 
-- ``mean``, ``weight``, ``variance``: of the last 50 windows or so, exponentially weighted with the bias of the beginning taken out;
-  ``seasonal_*`` the same of counts by the service's seasonal factor; ``error``, ``seasonal_error``: their squared errors
-  over days, which decide between the two;
-- ``slow_mean``, ``slow_weight``: of three days; ``excess`` and ``square`` of (x - m)^2 - m and m^2 for the m expected;
-  ``presence`` share of windows with lines; ``active`` windows with lines, all of them;
+- ``mean``, ``weight``, ``variance``: of the last 50 windows or so, exponentially weighted with the bias of the
+  beginning taken out; ``seasonal_*`` the same of counts by the service's seasonal factor; ``error``,
+  ``seasonal_error``: their squared errors over days, which decide between the two;
+- ``slow_mean``, ``slow_windows``, ``clumps``: of three days, whatever came: mean lines and (x - m)^2 - m for the m
+  expected; ``excess``, ``square``, ``slow_weight``: the latter and m^2 of windows by the weight with which they were
+  learnt; ``presence`` share of windows with lines; ``active`` windows with lines, all of them;
 - ``decayed`` lines of the service's last windows, for shares; ``share_excess``, ``share_square`` like the two above;
-- ``total`` lines, ``first_ms`` the first window with lines, ``windows`` learnt since, ``silent`` windows without lines since
-  the last with, ``held`` windows in which learning was slowed, ``severity`` the largest class of the last window with
-  lines, ``recent`` lines of the last windows, a ring at the service's ``place``.
+- ``total`` lines, ``first_ms`` the first window with lines, ``windows`` learnt since, ``silent`` windows without lines
+  since the last with, ``held`` windows in which learning was slowed, ``severity`` the largest class of the last window
+  with lines, ``recent`` lines of the last windows, a ring at the service's ``place``.
 """
 
 from typing import Final
@@ -30,6 +31,8 @@ SERIES: Final = np.dtype(
         ("seasonal_error", np.float64),
         ("slow_mean", np.float64),
         ("slow_weight", np.float64),
+        ("slow_windows", np.float64),
+        ("clumps", np.float64),
         ("excess", np.float64),
         ("square", np.float64),
         ("presence", np.float64),
@@ -52,16 +55,19 @@ RATE: Final = np.dtype(
     [
         ("decayed", np.float64),
         ("weight", np.float64),
-        ("mean", np.float64),
         ("excess", np.float64),
         ("square", np.float64),
+        ("windows", np.float64),
+        ("mean", np.float64),
+        ("clumps", np.float64),
         ("active", np.float64),
         ("total", np.float64),
     ],
     align=True,
 )
-"""How often something is, among so many lines: events ``decayed``; their expected ``mean``, ``excess`` and ``square`` over the
-last windows, and ``active`` windows with any; ``total`` events of all time."""
+"""How often something is, among so many lines: events ``decayed``; ``excess`` and
+``square`` of the last windows as they were learnt, ``mean`` and ``clumps`` of more of them whatever came, and
+``active`` windows with any; ``total`` events of all time."""
 
 CLASSES: Final = len(SEVERITY_CLASSES)
 LEVELS: Final = 3
@@ -89,6 +95,9 @@ SERVICE: Final = np.dtype(
         ("slow_lines", np.float64),
         ("season", np.float64),
         ("season_mean", np.float64),
+        ("smooth_error", np.float64),
+        ("stepped_error", np.float64),
+        ("stepped", np.int64),
         ("hour", np.int64),
         ("hour_sum", np.float64),
         ("hour_windows", np.int64),
@@ -99,8 +108,8 @@ SERVICE: Final = np.dtype(
     ],
     align=True,
 )
-"""Of a service: ``decayed`` lines for shares; ``mix_*`` how the G statistic usually is; ``held`` windows of slowed learning,
-``changing`` windows left in which a change of format is learnt at once; ``roll_*`` new templates of the last windows
-and their expected number per line; ``season`` the
-factor of the last window, ``season_mean`` as remembered as the means are; ``hour`` of the epoch, and lines per window
-by hour of the day and of the week."""
+"""Of a service: ``decayed`` lines for shares; ``mix_*`` how the G statistic usually is; ``held`` windows of slowed
+learning, ``changing`` windows left in which a change of format is learnt at once; ``roll_*`` new templates of the last
+windows and their expected number per line; ``season`` the
+factor of the last window, ``season_mean`` as remembered as the means are; squared errors of a smooth and of a
+``stepped`` season; ``hour`` of the epoch, and lines per window by hour of the day and of the week."""

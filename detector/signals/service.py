@@ -49,8 +49,8 @@ class OpenWindow:
 class ServiceSignals:
     """Judges the windows of one service by what its windows before have shown.
 
-    State and findings are a function of the lines counted into each window, of merges and evictions where they came, and of the order in
-    which windows are closed: of no batch and no clock.
+    State and findings are a function of the lines counted into each window, of merges and evictions where they came,
+    and of the order in which windows are closed: of no batch and no clock.
     """
 
     def __init__(self, limits: SignalLimits) -> None:
@@ -185,7 +185,10 @@ class ServiceSignals:
 
     @classmethod
     def of(cls, kept: KeptSignals, limits: SignalLimits) -> "ServiceSignals":
-        """Signals that go on where the copied ones were. Raises ``SnapshotRefusedError`` where they exceed the limits."""
+        """Signals that go on where the copied ones were.
+
+        Raises ``SnapshotRefusedError`` where they exceed the limits.
+        """
         highest = max([0, *kept.numbers.tolist(), *(int(n) for each in kept.windows for n in each.numbers)])
         if highest > limits.templates or len(kept.windows) > OPEN_MAX:
             raise SnapshotRefusedError(

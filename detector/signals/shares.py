@@ -1,12 +1,13 @@
 """Each template's share of the service's lines, and how far the whole mix is from the usual one.
 
-A load that swings moves all templates alike, so shares tell a fault from a busy hour. The mix is judged by the
-G statistic against the decayed shares, templates with less than one expected line together. Real mixes scatter more than a
-multinomial: G over its degrees of freedom is divided by 1 + slope * n, as n lines have shown it to grow, and has the
-gamma distribution with the mean and variance that it showed in the last windows.
+A load that swings moves all templates alike, so shares tell a fault from a busy hour. The mix is judged by a G-test
+against the decayed shares, templates with less than one expected line together. Real mixes scatter more than a
+multinomial, and lines come in clumps: each cell counts by the deviance of the negative binomial that its own share has
+shown. What is left is taken out by how G usually is: over its degrees of freedom and 1 + slope * n, as n lines have
+shown it to grow, it has the gamma distribution with the mean and variance of the last windows.
 
-Sources: Sokal and Rohlf, "Biometry" (G-test); Satterthwaite (1946), Biometrics Bulletin 2 (degrees of freedom by two moments);
-Wilson and Hilferty (1931), PNAS 17.
+Sources: Sokal and Rohlf, "Biometry" (G-test); Satterthwaite (1946), Biometrics Bulletin 2 (degrees of freedom by two
+moments); Wilson and Hilferty (1931), PNAS 17.
 """
 
 import math
@@ -15,26 +16,24 @@ from typing import Final
 import numpy as np
 
 from detector.compiled import compiled
-from detector.signals.counts import PRIOR_EVENTS, SLOW_GAIN, spread_of
+from detector.signals.counts import PRIOR_EVENTS, clump_of, slow_mean, spread_of
 from detector.signals.rates import RATE_GAIN
 from detector.signals.tails import gamma_digits
 
 CELL_MIN: Final = 1.0
 """Lines expected of a template that is a cell of its own."""
+CELL_SPREAD_MIN: Final = 0.02
 REST_MIN: Final = 0.5
+REST_SPREAD: Final = 6.0
+"""What comes rarely comes in clumps."""
 MIX_LINES_MIN: Final = 10
 MIX_GAIN: Final = 0.01
+MIX_KNOWN: Final = 40.0
+"""Windows that G is known from, as Student counts them: it is learnt from twice as many that resemble one another."""
 MIX_PRIOR_WINDOWS: Final = 10.0
 MIX_PRIOR_SPREAD: Final = 2.0
 """Before much is known, G scatters twice as much as it would for a multinomial."""
 MEAN_MIN: Final = 1e-6
-
-
-@compiled
-def slow_mean(row: np.void) -> float:
-    """Lines per window over days, half an event at least."""
-    windows = max(float(row["slow_weight"]) / SLOW_GAIN, 1.0)
-    return max(float(row["slow_mean"]), PRIOR_EVENTS / windows)
 
 
 @compiled
@@ -46,8 +45,16 @@ def share_expected(row: np.void, lines: float, recent_lines: float, all_slow: fl
     mean = max(min(share, 1.0) * lines, MEAN_MIN)
     excess = max(float(row["share_excess"]), 0.0)
     square = excess / float(row["share_square"]) if float(row["share_square"]) > 0.0 else 0.0
-    linear = max(float(row["excess"]), 0.0) / slow
-    return mean, spread_of(mean, events, square, linear, float(row["active"])) + mean * mean / (events + 1.0)
+    return mean, spread_of(mean, events, square, clump_of(row, slow), float(row["active"])) + mean * mean / (
+        events + 1.0
+    )
+
+
+@compiled
+def cell_spread(row: np.void, mean: float) -> float:
+    """Variance of a cell in means: what its share has shown, and what is not known about it."""
+    square = max(float(row["share_excess"]), 0.0) / float(row["share_square"]) if row["share_square"] > 0.0 else 0.0
+    return 1.0 + CELL_SPREAD_MIN + mean * (square + 1.0 / (float(row["decayed"]) + 1.0))
 
 
 @compiled
@@ -60,9 +67,11 @@ def learn_share(row: np.void, x: float, mean: float, limit: float) -> None:
 
 
 @compiled
-def g_term(x: float, mean: float) -> float:
-    """What one cell adds to G: never below 0."""
-    return 2.0 * (x * math.log(x / mean) - x + mean) if x > 0.0 else 2.0 * mean
+def g_term(x: float, mean: float, spread: float) -> float:
+    """What a cell adds to G: the deviance, 0 at least, of a negative binomial with variance ``spread * mean``."""
+    r = mean / (spread - 1.0)
+    own = x * math.log(x / mean) if x > 0.0 else 0.0
+    return max(2.0 * (own - (x + r) * math.log((x + r) / (mean + r))), 0.0)
 
 
 @compiled
@@ -74,7 +83,7 @@ def mix_digits(service: np.void, g: float, freedom: float, lines: float) -> floa
     variance = max(float(service["mix_square"]) / (usual * usual) - 1.0, 0.0)
     prior = MIX_PRIOR_SPREAD * 2.0 / freedom
     variance = (windows * variance + MIX_PRIOR_WINDOWS * prior) / (windows + MIX_PRIOR_WINDOWS)
-    return gamma_digits(ratio, min(2.0 / max(variance, 2.0 / freedom), freedom))
+    return gamma_digits(ratio, min(2.0 / max(variance, 2.0 / freedom), freedom), MIX_KNOWN)
 
 
 @compiled

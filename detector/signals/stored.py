@@ -1,10 +1,10 @@
 """Signals as columns, for snapshots: those of many services side by side.
 
-Version 1. Of the templates in use ``rows.*``, one column per field of ``SERIES``, and ``numbers`` int32; ``whole.*`` the
-same of each service's lines, ``service.*`` by ``SERVICE``, ``rates.*`` by ``RATE``, nine of each service. Of open windows
-``window_starts`` int64[w] and ``window_classes`` int64[w, 7], and of the templates with lines in them ``open_numbers``
-int32, ``open_lines`` uint32, ``open_severities`` int8. ``shape`` int64[services, 2]: templates and open windows of each;
-``open_counts`` int64[w]: templates with lines.
+Version 1. Of the templates in use ``rows.*``, one column per field of ``SERIES``, and ``numbers`` int32; ``whole.*``
+the same of each service's lines, ``service.*`` by ``SERVICE``, ``rates.*`` by ``RATE``, nine of each service. Of open
+windows ``window_starts`` int64[w] and ``window_classes`` int64[w, 7], and of the templates with lines in them
+``open_numbers`` int32, ``open_lines`` uint32, ``open_severities`` int8. ``shape`` int64[services, 2]: templates and
+open windows of each; ``open_counts`` int64[w]: templates with lines.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import IntArray
-from detector.columns import Columns, fields_of, prefixed, taken, under
+from detector.columns import Columns, fields_of, prefixed, taken
 from detector.errors import SnapshotRefusedError
 from detector.signals.records import CLASSES, LEVELS, RATE, SERIES, SERVICE
 
@@ -33,7 +33,7 @@ class KeptWindow(NamedTuple):
 
 
 class KeptSignals(NamedTuple):
-    """A copy of one service's signals: ``rows`` SERIES[t] of the templates in use, and SERVICE[1], RATE[9], SERIES[1]."""
+    """A copy of one service's signals: ``rows`` SERIES[t] of templates in use, and SERVICE[1], RATE[9], SERIES[1]."""
 
     numbers: NDArray[np.int32]
     rows: NDArray[np.void]
@@ -90,7 +90,7 @@ def taken_apart(columns: Columns) -> list[KeptSignals]:
     lines = int(open_counts.sum())
     numbers = _numbers(columns, "numbers", templates)
     rows, service, rates, whole = (
-        _records(under(name, columns), dtype, count)
+        _records(columns, name, dtype, count)
         for name, dtype, count in (
             ("rows", SERIES, templates),
             ("service", SERVICE, services),
@@ -151,11 +151,11 @@ def _numbers(columns: Columns, name: str, length: int) -> NDArray[np.int32]:
     return column
 
 
-def _records(columns: Columns, dtype: np.dtype[Any], count: int) -> NDArray[np.void]:
-    """Records of their fields' columns."""
+def _records(columns: Columns, prefix: str, dtype: np.dtype[Any], count: int) -> NDArray[np.void]:
+    """Records of their fields' columns, ``prefix.field``."""
     assert dtype.names is not None
     records = np.zeros(count, dtype)
     for name in dtype.names:
         field = dtype[name]
-        records[name] = taken(columns, name, field.base, (count, *field.shape))
+        records[name] = taken(columns, f"{prefix}.{name}", field.base, (count, *field.shape))
     return records

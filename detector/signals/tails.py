@@ -1,9 +1,9 @@
 """Tails of counts and of chi-squared sums in digits, -log10 p: exact for the negative binomial, to 300 digits.
 
 X with mean m and variance v > m is the negative binomial with r = m^2 / (v - m) and p = m / v, and
-P(X >= x) = I_{1-p}(x, r), P(X <= x) = I_p(r, x + 1) with I the regularised incomplete beta function. Its continued fraction
-is taken by Lentz's method, its logarithm directly, so that no digit is lost far out. Only ``exp`` and ``log`` are used:
-other functions differ in bits between compilers.
+P(X >= x) = I_{1-p}(x, r), P(X <= x) = I_p(r, x + 1) with I the regularised incomplete beta function. Its continued
+fraction is taken by Lentz's method, its logarithm directly, so that no digit is lost far out. Only ``exp`` and ``log``
+are used: other functions differ in bits between compilers.
 
 Sources: Abramowitz and Stegun, "Handbook of Mathematical Functions", 6.1.40 (Stirling's series), 26.5.8 (incomplete
 beta), 26.2.14 (normal tail), 26.4.17 (Wilson and Hilferty's cube root).
@@ -130,8 +130,21 @@ def normal_digits(z: float) -> float:
 
 
 @compiled
-def gamma_digits(ratio: float, freedom: float) -> float:
-    """-log10 P(Y >= ratio * freedom) of a chi-squared Y with so many degrees of freedom, which need not be whole."""
+def studentised(z: float, freedom: float) -> float:
+    """The normal deviate that is about as improbable as z is of Student's distribution.
+
+    Source: Wallace (1959), "Bounds on normal approximations to Student's and the chi-square distributions", Annals of
+    Mathematical Statistics 30.
+    """
+    return math.sqrt(freedom * math.log1p(z * z / freedom))
+
+
+@compiled
+def gamma_digits(ratio: float, freedom: float, known: float) -> float:
+    """-log10 P(Y >= ratio * freedom) of a chi-squared Y with so many degrees of freedom, which need not be whole.
+
+    Its scale is estimated from ``known`` values, so the tail is that of Student's distribution.
+    """
     if ratio <= 1.0:
         return 0.0
     ninth = 2.0 / (9.0 * freedom)
@@ -139,7 +152,8 @@ def gamma_digits(ratio: float, freedom: float) -> float:
     if ninth == 0.0:
         return 0.0
     root = math.exp(0.5 * math.log(ninth))
-    return normal_digits((cube_root - 1.0 + ninth) / root)
+    z = (cube_root - 1.0 + ninth) / root
+    return normal_digits(studentised(z, known)) if z > 0.0 else 0.0
 
 
 @compiled

@@ -12,7 +12,6 @@ from detector.log_batches import RECENT_WINDOWS
 from detector.signals import counts as ct
 from detector.signals import judged as jd
 from detector.signals.learning import (
-    CHANGING_SPEED,
     HELD_MAX,
     HIGH,
     SLOWED,
@@ -21,21 +20,22 @@ from detector.signals.learning import (
     renew_shares,
 )
 from detector.signals.novelty import RARITIES, new_per_line, rare_digits
-from detector.signals.rates import faded, learn_rate, rate_digits, usual_share
+from detector.signals.rates import faded, learn_rate, rate_digits, rate_spread, usual_share
 from detector.signals.records import CLASSES, LEVELS, ROLL_WINDOWS
-from detector.signals.seasons import HOUR_MS, end_hour, factor_at
-from detector.signals.shares import MIX_LINES_MIN, learn_mix, mix_digits, slow_mean
+from detector.signals.seasons import HOUR_MS, end_hour, factor_at, learn_season
+from detector.signals.shares import MIX_LINES_MIN, learn_mix, mix_digits
 
 NEW_WINDOWS: Final = 3
 """Windows before new templates say anything."""
 WARNING: Final = 3
 """The first class of severity whose surge is a signal."""
-MANY_MIN: Final = 3.0
-MANY_SHARE: Final = 0.1
+MANY_MIN: Final = 4.0
+MANY_SHARE: Final = 0.05
 """New templates in a change of format: at least so many, and so large a part of those in use."""
 GONE_SHARE: Final = 0.25
-"""Of the new ones as many have vanished; or else known templates lack half as many lines as the new ones have."""
-MISSING_SHARE: Final = 0.5
+"""Of the new ones as many have vanished."""
+MIX_WARM_UP: Final = 3
+"""One part in so many of the warm-up passes before G is learnt, and as many windows of it are needed."""
 SCORE_PART_MAX: Final = 8.0
 _LN_10: Final = math.log(10.0)
 
@@ -98,26 +98,32 @@ def turn_season(rows: NDArray[np.void], service: np.void, whole: np.void, local_
 
 @compiled
 def format_digits(
-    service: np.void, lines: float, out: FloatArray, found: FloatArray, in_use: float, missing: float, news: float
+    service: np.void,
+    level: np.void,
+    lines: float,
+    out: FloatArray,
+    found: FloatArray,
+    up: float,
+    errors: float,
 ) -> float:
     """-log10 P of so many new templates within the windows of a deploy, where they take the place of others; else 0.
 
-    They do where a quarter as many have vanished meanwhile, or where known templates lack at least half as many
-    lines (``missing``) as the new ones have (``news``), while neither the service's lines nor its errors surge.
+    They do where a quarter as many have vanished meanwhile, or the service's lines are about as before (``up`` 0),
+    while errors do not surge and most of what is new is none (``errors``). What has begun goes on while templates come
+    or go.
     """
     total, rate = 0.0, math.inf
     for k in range(ROLL_WINDOWS):
         total += float(service["roll_new"][k])
         rate = min(rate, float(service["roll_rate"][k]))
     now = out[NEW_COUNT] >= MANY_MIN or found[jd.GONE_NOW] >= MANY_MIN
-    if not now or total < max(MANY_MIN, MANY_SHARE * in_use) or out[SEVERITY] > HIGH:
+    if not now or total < max(MANY_MIN, MANY_SHARE * found[jd.LOOKED_AT]) or out[SEVERITY] > HIGH:
         return 0.0
-    replaced = found[jd.GONE] >= GONE_SHARE * total or (news > 0.0 and missing >= MISSING_SHARE * news)
-    if not replaced and service["changing"] == 0:
+    replaced = found[jd.GONE] >= GONE_SHARE * total or up == 0.0
+    if service["changing"] == 0 and (not replaced or 2.0 * errors > out[NEW_COUNT]):
         return 0.0
     mean = max(rate * lines * ROLL_WINDOWS, ct.MEAN_MIN)
-    up, _ = ct.digits(total, mean, ct.spread_of(mean, 0.0, 0.0, 0.0, 0.0))
-    return up
+    return rate_digits(level, total, mean)
 
 
 @compiled
@@ -145,69 +151,115 @@ def close_window(
     """
     service, whole = services[0], wholes[0]
     lines = float(line_count)
-    seen = int(service["windows"])
+    ready = service["windows"] >= warm_up
     turn_season(rows, service, whole, window_ms + offset_ms, length_ms)
-    season = float(service["season"])
-    present = np.zeros(RARITIES)
-    found = np.zeros(jd.FOUND)
+    season, place = float(service["season"]), int(service["place"])
+    present, found = np.zeros(RARITIES), np.zeros(jd.FOUND)
     new, once, new_means = np.zeros(LEVELS), np.zeros(LEVELS), np.zeros(LEVELS)
     out[:] = 0.0
-    jd.judge_templates(rows, lines_by_row, service, whole, lines, warm_up, judged, present, found)
-    news = jd.count_new(rows, lines_by_row, classes_by_row, new, once)
+    jd.judge_templates(rows, lines_by_row, classes_by_row, service, whole, lines, warm_up, judged, present, found)
+    jd.count_new(rows, lines_by_row, classes_by_row, new, once)
     mean, variance = ct.expected(whole, season, float(service["season_mean"]))
     up, down = ct.digits(lines, mean, variance)
-    ready = seen >= warm_up
-    recent, ever = float(service["decayed"]), float(service["lines"])
+    up = jd.explained(found, CLASSES, lines, up, mean, variance)
     out[LINES_MEAN], out[NEW_COUNT], out[GONE_COUNT], out[RARITY] = mean, new[0], found[jd.GONE], found[jd.RARITY]
-    for k in range(CLASSES):
-        out[CLASS_MEANS + k] = lines * usual_share(rates[k], recent, ever)
-        if ready and k >= WARNING:
-            digits = rate_digits(rates[k], float(lines_by_class[k]), max(out[CLASS_MEANS + k], ct.MEAN_MIN))
-            out[SEVERITY] = max(out[SEVERITY], of_many(digits, float(CLASSES - WARNING)))
-    most_new = 0.0
-    for k in range(LEVELS):
-        rate = rates[CLASSES + k]
-        new_means[k] = max(lines * new_per_line(rate, once[k], recent, ever), ct.MEAN_MIN)
-        most_new = max(most_new, rate_digits(rate, new[k], new_means[k]))
-    if seen >= NEW_WINDOWS and lines > 0.0:
-        out[NEW] = of_many(most_new, float(LEVELS))
-    freedom = found[jd.FREEDOM]
-    mixed = lines >= MIX_LINES_MIN and freedom > 0.0
+    _judge_rates(service, rates, lines, lines_by_class, new, once, new_means, found, out, ready)
     if ready:
-        looked = found[jd.LOOKED_AT]
-        out[COUNT_UP] = of_many(max(found[jd.MOST_UP], up), looked + 1.0)
-        out[COUNT_DOWN] = of_many(max(found[jd.MOST_DOWN], down), looked + 1.0)
-        out[SHARE_UP] = of_many(found[jd.MOST_SHARE_UP], looked)
-        out[SHARE_DOWN] = of_many(found[jd.MOST_SHARE_DOWN], looked)
-        if mixed and 3 * service["mix_windows"] >= warm_up:
-            out[MIX] = mix_digits(service, found[jd.G], freedom, lines)
-        if lines > 0.0 and (found[jd.RARITY] > 0.0 or new[0] > 0.0):
-            rarest = RARITIES if new[0] > 0.0 else int(found[jd.RARITY])
-            out[RARE] = rare_digits(present, rarest, new_means[0], lines / slow_mean(whole))
+        _judge_rows(service, whole, lines, warm_up, new[0], new_means[0], present, found, out, up, down)
     _learn_roll(service, new[0], new_means[0] / max(lines, 1.0))
     if ready:
-        out[FORMAT_CHANGE] = format_digits(service, lines, out, found, looked, mean - (lines - news), news)
+        out[FORMAT_CHANGE] = format_digits(service, rates[CLASSES], lines, out, found, up, new[LEVELS - 1])
         out[COMBINED] = combined_digits(out)
         for k in (RARE, SEVERITY, MIX, SHARE_UP, SHARE_DOWN):
             out[SCORE] += min(out[k], SCORE_PART_MAX)
     pace = _pace(service, out)
     changing = bool(service["changing"] > 0)
-    place = int(service["place"])
-    learn_templates(rows, lines_by_row, classes_by_row, judged, window_ms, season, place, pace, changing)
+    decayed = learn_templates(rows, lines_by_row, classes_by_row, judged, window_ms, season, place, pace, changing)
     learn_series(whole, lines, mean, variance, max(up, down), season, place, changing)
     _learn_service(service, rates, lines, lines_by_class, new, new_means, out, pace)
-    if mixed and 3 * seen >= warm_up:
-        learn_mix(service, found[jd.G], freedom, lines, min(pace, 1.0))
+    if changing:
+        service["decayed"] = decayed
+    if _mixed(lines, found) and MIX_WARM_UP * service["windows"] >= warm_up:
+        learn_mix(service, found[jd.G], found[jd.FREEDOM], lines, min(pace, 1.0))
     if service["held"] >= HELD_MAX:
-        renew_shares(rows)
-        service["held"] = 0
-        service["decayed"] = 0.0
-        for k in range(RECENT_WINDOWS):
-            service["decayed"] += float(whole["recent"][k])
-    service["hour_sum"] += min(lines, mean + HIGH * math.sqrt(variance)) if ready else lines
-    service["hour_windows"] += 1
+        _renew_service(rows, service, whole)
+    learn_season(service, lines, window_ms + offset_ms)
     service["place"] = (place + 1) % RECENT_WINDOWS
     service["windows"] += 1
+
+
+@compiled
+def _mixed(lines: float, found: FloatArray) -> bool:
+    """Whether there are enough lines to tell a mix."""
+    return bool(lines >= MIX_LINES_MIN and found[jd.FREEDOM] > 0.0)
+
+
+@compiled
+def _judge_rates(
+    service: np.void,
+    rates: NDArray[np.void],
+    lines: float,
+    lines_by_class: IntArray,
+    new: FloatArray,
+    once: FloatArray,
+    new_means: FloatArray,
+    found: FloatArray,
+    out: FloatArray,
+    ready: bool,  # noqa: FBT001 - compiled functions take what they take by place
+) -> None:
+    """Severities and new templates; what was expected of them is needed for learning, too."""
+    recent, ever = float(service["decayed"]), float(service["lines"])
+    for k in range(CLASSES):
+        mean = max(lines * usual_share(rates[k], recent, ever), ct.MEAN_MIN)
+        out[CLASS_MEANS + k] = mean
+        if ready and k >= WARNING:
+            x = float(lines_by_class[k])
+            digits = jd.explained(found, k, x, rate_digits(rates[k], x, mean), mean, rate_spread(rates[k], mean))
+            out[SEVERITY] = max(out[SEVERITY], of_many(digits, float(CLASSES - WARNING)))
+    most = 0.0
+    for k in range(LEVELS):
+        rate = rates[CLASSES + k]
+        new_means[k] = max(lines * new_per_line(rate, once[k], recent, ever), ct.MEAN_MIN)
+        most = max(most, rate_digits(rate, new[k], new_means[k]))
+    if service["windows"] >= NEW_WINDOWS and lines > 0.0:
+        out[NEW] = of_many(most, float(LEVELS))
+
+
+@compiled
+def _judge_rows(
+    service: np.void,
+    whole: np.void,
+    lines: float,
+    warm_up: int,
+    new: float,
+    new_mean: float,
+    present: FloatArray,
+    found: FloatArray,
+    out: FloatArray,
+    up: float,
+    down: float,
+) -> None:
+    """What the pass over the templates found, as signals; ``up`` and ``down`` digits of all lines."""
+    looked_at = found[jd.LOOKED_AT]
+    out[COUNT_UP] = of_many(max(found[jd.MOST_UP], up), looked_at + 1.0)
+    out[COUNT_DOWN] = of_many(max(found[jd.MOST_DOWN], down), looked_at + 1.0)
+    out[SHARE_UP] = of_many(found[jd.MOST_SHARE_UP], looked_at)
+    out[SHARE_DOWN] = of_many(found[jd.MOST_SHARE_DOWN], looked_at)
+    if _mixed(lines, found) and MIX_WARM_UP * service["mix_windows"] >= warm_up:
+        out[MIX] = mix_digits(service, found[jd.G], found[jd.FREEDOM], lines)
+    if lines > 0.0 and (found[jd.RARITY] > 0.0 or new > 0.0):
+        rarest = RARITIES if new > 0.0 else int(found[jd.RARITY])
+        out[RARE] = rare_digits(present, rarest, new_mean, lines / ct.slow_mean(whole))
+
+
+@compiled
+def _renew_service(rows: NDArray[np.void], service: np.void, whole: np.void) -> None:
+    """What has stood out for so long is what is usual."""
+    renew_shares(rows)
+    service["held"] = 0
+    service["decayed"] = 0.0
+    for k in range(RECENT_WINDOWS):
+        service["decayed"] += float(whole["recent"][k])
 
 
 @compiled
@@ -228,8 +280,8 @@ def _pace(service: np.void, out: FloatArray) -> float:
     elif service["changing"] > 0:
         service["changing"] -= 1
     if service["changing"] > 0:
-        return CHANGING_SPEED
-    high = max(max(out[MIX], out[SEVERITY]), max(out[SHARE_UP], out[SHARE_DOWN]), out[NEW])
+        return 1.0
+    high = max(out[MIX], out[SEVERITY], out[SHARE_UP], out[SHARE_DOWN], out[NEW])
     if high > HIGH:
         service["held"] += 1
         return SLOWED
@@ -254,7 +306,8 @@ def _learn_service(
     for k in range(CLASSES):
         learn_rate(rates[k], float(lines_by_class[k]), max(out[CLASS_MEANS + k], ct.MEAN_MIN), speed, weight)
     for k in range(LEVELS):
-        learn_rate(rates[CLASSES + k], new[k], new_means[k], 1.0, weight)
+        if service["windows"] >= NEW_WINDOWS:
+            learn_rate(rates[CLASSES + k], new[k], new_means[k], 1.0, weight)
     service["decayed"] = faded(float(service["decayed"]), lines, pace)
     service["lines"] += np.int64(lines)
     gain = ct.GAIN * weight

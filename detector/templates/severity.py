@@ -61,16 +61,21 @@ WORDS: Final[dict[str, int]] = {
     for severity, words in (
         (
             ERROR,
-            "error errors exception exceptions traceback fail failed fails failing failure failures fatal panic panicked "
-            "crash crashed crashing abort aborted aborting refused denied forbidden unauthorized exhausted unable cannot "
-            "can't couldn't oom killed segfault corrupt corrupted corruption unreachable unavailable rejected deadlock "
-            "overflow unhandled uncaught violation severe critical",
+            (
+                "error errors exception exceptions traceback fail failed fails failing failure failures fatal panic "
+                "panicked crash crashed crashing abort aborted aborting refused denied forbidden unauthorized "
+                "exhausted unable cannot can't couldn't oom killed segfault corrupt corrupted corruption "
+                "unreachable unavailable rejected deadlock overflow unhandled uncaught violation severe critical "
+                "broken"
+            ),
         ),
         (
             WARNING,
-            "timeout timeouts retry retrying retries slow deprecated dropped dropping degraded expired throttled "
-            "throttling missing invalid unexpected unexpectedly lost stale warning warn skipped skipping illegal unknown "
-            "backoff congested lagging overloaded unhealthy mismatch disconnected",
+            (
+                "timeout timeouts retry retrying retries slow deprecated dropped dropping degraded expired throttled "
+                "throttling missing invalid unexpected unexpectedly lost stale warning warn skipped skipping illegal "
+                "unknown backoff congested lagging overloaded unhealthy mismatch disconnected"
+            ),
         ),
     )
     for word in words.split()
@@ -91,6 +96,8 @@ _COUNTED: Final = frozenset(
     )
 )
 _COUNT: Final = re.compile(r"\s?[=:]\s*[\"']?(?:<\*>|\d+)")
+_SETTING: Final = re.compile(r"\s?[=:]?\s*[\"']?(?:<\*>|\d+)")
+"""``timeout 30`` is one that was set, ``timeout after 30`` one that has come."""
 _NOTHING: Final = re.compile(r"\s?=\s*[\"']?(?:<nil>|nil|null|none|false|0)\b|\s?=\s*<nil>", re.IGNORECASE)
 _ABSENT: Final = frozenset(("no", "without", "zero", "never", "not", "if", "on"))
 """Before a word of failure; ``on error`` and ``if failed`` say what would be done."""
@@ -140,4 +147,6 @@ def _gravity(text: str) -> int:
 
 
 def _is_count(word: str, behind: str) -> bool:
+    if word == "timeout" and _SETTING.match(behind) is not None:
+        return True
     return _NOTHING.match(behind) is not None or (word in _COUNTED and _COUNT.match(behind) is not None)

@@ -4,6 +4,7 @@ A format brings a strategy for its good records in ``GOOD``; what is broken, tor
 those here.
 """
 
+import functools
 import json
 from typing import Final
 
@@ -17,7 +18,7 @@ from detector.batches import Reject, SeriesKey
 from detector.decoders import NamedLabels
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
 from detector.decoders.log_registry import LOG_DECODERS
-from detector.log_batches import SEVERITY_CLASSES, LogBatch
+from detector.log_batches import CONTINUES, ENDS_TRACEBACK, SEVERITY_CLASSES, LogBatch
 from tests.streams import batch_of, cuts
 
 STAMP_MS = 1_795_305_600_000
@@ -61,6 +62,39 @@ def _loki(text: str, level: str) -> bytes:
 fluentbit = _json_of(**{"@timestamp": times, "log": words, "kubernetes": st.just({"labels": {"app": "shop"}})})
 gelf = _json_of(short_message=words, timestamp=times, level=levels, host=st.just("h"))
 plain = _json_of(message=words, level=levels, time=times, service=st.sampled_from(["a", "b"]), trace_id=st.just("7f"))
+texts = st.sampled_from(
+    ["pool exhausted", "ERROR user 7 in", "\tat b(C.java:3)", "Traceback", "KeyError: 7", "\x1b[1mé"]
+)
+headers = st.sampled_from(
+    ["2026-11-22T00:00:00,5 ", "[2026/11/22 00:00:00] ", "Nov 22 00:00:00 ", "I1122 00:00:00 ", ""]
+)
+rests = st.sampled_from(["", "\n", "\r\n", "\n\tat b(C.java:3)", "\nnext", "\n\n2026-11-22 00:00:01 next"])
+text = st.tuples(headers, texts, rests).map(lambda parts: "".join(parts).encode())
+syslog = st.builds(
+    lambda header, word, rest: (header + word + rest).encode(),
+    st.sampled_from(
+        [
+            "<13>1 2026-11-22T00:00:00Z h app 7 - - ",
+            '<34>1 - - - - - [a b="]"] ',
+            "<30>Nov 22 00:00:00 h app[7]: ",
+            "Nov 22 00:00:00 h app: ",
+        ]
+    ),
+    texts,
+    rests,
+)
+logfmt = st.builds(
+    lambda level, word, rest: f'ts=2026-11-22T00:00:00Z level={level} app=x msg="{word}" traceID=7f{rest}'.encode(),
+    levels,
+    st.sampled_from(["pool", 'a \\"b\\"', "a\\nat b"]),
+    st.sampled_from(["", "\n", " x", ' y="']),
+)
+cri = st.builds(
+    lambda stream, tag, word: f"2026-11-22T00:00:00.123456789Z {stream} {tag} {word}".encode(),
+    st.sampled_from(["stdout", "stderr"]),
+    st.sampled_from("FFP"),
+    st.one_of(texts, words.filter(lambda word: "\n" not in word), st.just("level=warn msg=pool")),
+)
 GOOD: Final[dict[str, st.SearchStrategy[bytes]]] = {
     "json": st.one_of(
         plain,
@@ -81,6 +115,12 @@ GOOD: Final[dict[str, st.SearchStrategy[bytes]]] = {
     "otlp_json": st.builds(_otlp_json, words, st.integers(0, 24), st.sampled_from(["a", "b"])),
     "otlp_proto": st.builds(_otlp_proto, words, st.integers(0, 24), st.sampled_from(["a", "b"])),
     "loki": st.builds(_loki, words, st.sampled_from(["warn", "?"])),
+    "plain": text,
+    "otlp_raw": text,
+    "syslog": syslog,
+    "logfmt": logfmt,
+    "cri": cri,
+    "auto": st.one_of(plain, text, syslog, logfmt, cri, st.builds(_otlp_proto, words, st.integers(0, 9), st.just("a"))),
 }
 """Format -> records of which every one decodes, each shorter than ``RECORD_BYTES_MAX``."""
 
@@ -142,11 +182,14 @@ def record_of(name: str) -> st.SearchStrategy[bytes | None]:
     )
 
 
-def decoder_of(name: str) -> LogDecoder:
+def new_decoder(name: str) -> LogDecoder:
+    """One that has seen nothing."""
     limits = LogDecoderLimits(record_bytes_max=RECORD_BYTES_MAX, line_bytes_max=LINE_BYTES_MAX)
     return LOG_DECODERS[name](LogPaths(), limits)
 
 
+decoder_of = functools.cache(new_decoder)
+"""One that has seen what earlier examples had, which must not show."""
 every_decoder = pytest.mark.parametrize("name", sorted(LOG_DECODERS))
 
 Line = tuple[int, SeriesKey, int, int, bytes, int, str | None]
@@ -179,10 +222,10 @@ def test_every_registered_decoder_is_tried() -> None:
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(data=st.data())
 def test_accounts_for_every_record_and_never_raises(name: str, data: st.DataObject) -> None:
-    values = data.draw(st.lists(record_of(name), max_size=45))
+    values = data.draw(st.lists(record_of(name), max_size=36))
     decoder = decoder_of(name)
     found = decoder.decode(batch_of(values, first_offset=5, timestamp_ms=STAMP_MS))
     rejected = [reject.row for reject in found.rejects]
@@ -199,13 +242,13 @@ def test_accounts_for_every_record_and_never_raises(name: str, data: st.DataObje
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(data=st.data(), sizes=st.lists(st.integers(1, 40), max_size=20))
 def test_any_cut_of_the_stream_gives_the_same_lines_and_rejects(
     name: str, data: st.DataObject, sizes: list[int]
 ) -> None:
-    values = data.draw(st.lists(record_of(name), max_size=45))
-    whole = decoder_of(name).decode(batch_of(values, timestamp_ms=STAMP_MS))
+    values = data.draw(st.lists(record_of(name), max_size=36))
+    whole = new_decoder(name).decode(batch_of(values, timestamp_ms=STAMP_MS))
     decoder = decoder_of(name)
     lines: list[Line] = []
     refusals: list[Refusal] = []
@@ -223,7 +266,7 @@ def test_any_cut_of_the_stream_gives_the_same_lines_and_rejects(
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(data=st.data())
 def test_a_record_alone_equals_the_same_record_in_company(name: str, data: st.DataObject) -> None:
     value, company = data.draw(record_of(name)), data.draw(GOOD[name])
@@ -235,7 +278,7 @@ def test_a_record_alone_equals_the_same_record_in_company(name: str, data: st.Da
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(data=st.data())
 def test_a_good_record_gives_lines_of_nameable_services(name: str, data: st.DataObject) -> None:
     decoder = decoder_of(name)
@@ -248,9 +291,10 @@ def test_a_good_record_gives_lines_of_nameable_services(name: str, data: st.Data
 
 
 @every_decoder
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=40)
 @given(data=st.data())
 def test_what_is_not_told_a_time_has_none(name: str, data: st.DataObject) -> None:
     values = data.draw(st.lists(record_of(name), max_size=20))
     found = decoder_of(name).decode(batch_of(values))
-    assert (found.times_ms >= 0).all()
+    goes_on = np.isin(found.parts, [CONTINUES, ENDS_TRACEBACK])
+    assert ((found.times_ms >= 0) | goes_on).all()

@@ -398,6 +398,19 @@ class TestSummary:
         gone = replace(LOG_VANISHED.peak, lines=0, expected_lines=900.0)
         assert summary(replace(LOG_VANISHED, peak=gone, templates=())) == "checkout: no lines in 60 s, 900 expected"
 
+    def test_shares_that_change_without_counts_are_told_as_shares(self) -> None:
+        (order,) = LOG_SURGE.templates
+        fewer = replace(LOG_SURGE.peak, lines=100, expected_lines=250.0)
+        lead = order._replace(finding=order.finding._replace(observed=60, expected=60.0, share=0.6, usual_share=0.24))
+        assert summary(replace(LOG_SURGE, peak=fewer, templates=(lead,))) == (
+            f"checkout: template {ORDER} is 60 % of 100 lines in 60 s, usually 24 %"
+        )
+        more = replace(LOG_VANISHED.peak, lines=500, expected_lines=250.0)
+        lead = order._replace(finding=order.finding._replace(observed=60, expected=60.0, share=0.12, usual_share=0.24))
+        assert summary(replace(LOG_VANISHED, peak=more, templates=(lead,))) == (
+            f"checkout: template {ORDER} is 12 % of 500 lines in 60 s, usually 24 %"
+        )
+
     def test_every_kind_has_words_without_templates(self) -> None:
         for transition in LOG_EPISODES.values():
             assert summary(replace(transition, templates=())).startswith("checkout: ")

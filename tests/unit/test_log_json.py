@@ -337,6 +337,11 @@ class TestPaths:
         paths = LogPaths(severity="sev")
         assert decoded({"log": '{"msg":"a","sev":"fatal"}'}, paths=paths).severities.tolist() == [FATAL]
 
+    @pytest.mark.parametrize("path", ['a"b', "a\\\\b", "a\nb"])
+    def test_what_cannot_be_a_key_is_a_usage_error(self, path: str) -> None:
+        with pytest.raises(UsageError, match="quotation mark"):
+            decoder("json", LogPaths(message=path))
+
     @pytest.mark.parametrize("name", sorted(set(LOG_DECODERS) & {"json", "fluentbit"}))
     def test_an_empty_part_is_a_usage_error(self, name: str) -> None:
         with pytest.raises(UsageError, match="empty part"):

@@ -112,6 +112,13 @@ class TestOpening:
         everything: Any = {name: 20.0 for name in SIGNALS if name != "format_change"}
         assert steps(feed(new_judge(), [findings(0, **everything)])) == ["opened new_template"]
 
+    def test_shares_go_the_way_of_the_counts(self) -> None:
+        lost = findings(0, count_down=9.0, share_up=60.0, share_down=30.0)
+        assert steps(feed(new_judge(), [lost, findings(1, count_down=9.0, share_up=60.0)])) == ["opened vanished"]
+        judge = new_judge()
+        assert steps(feed(judge, [findings(0, count_up=9.0, share_down=60.0)])) == ["opened surge"]
+        assert [each.peak_evidence for each in judge.evict([0], 0, START_MS + MINUTE_MS)] == [60.0]
+
     def test_only_the_kinds_of_the_policy_open(self) -> None:
         policy = replace(PLAIN, kinds=("log.surge",))
         assert feed(new_judge(policy), [findings(0, severity=20.0)]) == []
@@ -140,6 +147,14 @@ class TestOneCauseOneEpisode:
         assert steps(feed(judge, [findings(2, severity=9.0, new=7.9)])) == []
         assert steps(feed(judge, [findings(3, severity=9.0, new=8.0)])) == ["opened new_template"]
         assert judge.open_count() == 2
+
+    def test_a_surge_and_a_loss_are_one_cause(self) -> None:
+        judge = new_judge(replace(PLAIN, cooldown_s=600.0))
+        assert steps(feed(judge, [findings(0, count_down=9.0)])) == ["opened vanished"]
+        assert feed(judge, [findings(1, count_up=50.0, count_down=9.0)]) == []
+        assert steps(feed(judge, quiet(2, 3, 4))) == ["closed vanished"]
+        assert feed(judge, [findings(5, count_up=50.0)]) == []
+        assert steps(feed(judge, [findings(6, severity=9.0)])) == ["opened severity_surge"]
 
     def test_all_signals_together_open_nothing_beside_an_open_episode(self) -> None:
         judge = new_judge()

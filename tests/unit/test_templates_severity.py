@@ -86,6 +86,7 @@ def test_words_of_trouble_are_warnings(text: str) -> None:
         'GET <*> HTTP/<*>" 2xx <*>',
         "tracing <*> spans",
         "informed <*>",
+        "session <*> with timeout <*> begins",
     ],
 )
 def test_other_words_say_nothing(text: str) -> None:
