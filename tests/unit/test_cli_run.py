@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from detector.commands.demo_shop import INCIDENT, shop_beats
+from detector.commands.demo_shop import FIX_MINUTE, INCIDENT, LEAK_MINUTE, shop_beats
 from detector.io import ConsumerGroup, EmbeddedBroker, KafkaConnection, KafkaSink, KafkaSource
 from detector.ports import Message, TopicPartition
 
@@ -208,7 +208,7 @@ class TestDemo:
         for effect in INCIDENT.effects:
             found = re.search(re.escape(effect.name) + r" after (\d+):\d\d", summary)
             assert found is not None, summary
-            assert int(found[1]) < 6
+            assert int(found[1]) < FIX_MINUTE - LEAK_MINUTE
         told = [line for line in lines if " opened " in line]
         assert any("pool_in_use of checkout" in line for line in told)
         assert any("connection pool exhausted after <*> ms waiting" in line for line in told)
