@@ -159,6 +159,7 @@ def explain(
 class DemoSource(StrEnum):
     """What the demo streams."""
 
+    SHOP = "shop"
     WATER = "water"
     HOST = "host"
 
@@ -167,11 +168,17 @@ class DemoSource(StrEnum):
 def demo(
     source: Annotated[
         DemoSource,
-        typer.Option(help="water: a recorded pipeline flow; host: this machine's own metrics, until Ctrl-C."),
-    ] = DemoSource.WATER,
+        typer.Option(
+            help="shop: metrics and logs of five services, with a scripted incident; water: a recorded pipeline flow; "
+            "host: this machine's own metrics, until Ctrl-C."
+        ),
+    ] = DemoSource.SHOP,
     speed: Annotated[float, typer.Option(min=0.1, max=1000.0, help="Times as fast; 1 takes about 20 seconds.")] = 1.0,
 ) -> None:
-    """Watch it work: an embedded broker, real data, the real worker and a live table of episodes."""
+    """Watch it work: an embedded broker, a stream, the real worker and a live table of episodes.
+
+    Exit code 1 where the incident of the shop is not found.
+    """
     from detector.commands.demo import run_demo
 
     run_demo(source.value, speed)

@@ -12,7 +12,7 @@ from detector.log_pipeline import LogPipeline, WindowTimes
 from detector.log_services import SampleLimits, ServiceLimits
 from detector.ports import TopicPartition
 from detector.series import SeriesTable
-from detector.settings import LogPolicySettings, Settings, config_hash
+from detector.settings import LogPolicySettings, Settings, log_config_hash
 from detector.signals import SignalLimits
 from detector.templates import MinerLimits
 
@@ -73,7 +73,7 @@ class LogPipelineFactory:
             judge=LogJudge(self.book.policies),
             encoder=self._encoder(),
             redact=self._redactor.redact,
-            config_hash=config_hash(settings, place.topic),
+            config_hash=log_config_hash(settings),
             timer=self._timer,
         )
 

@@ -1,4 +1,4 @@
-"""``detector demo``: an embedded broker, real data, the real worker, and a table of what the events topic tells.
+"""``detector demo``: an embedded broker, a stream, the real worker, and a table of what the events topic tells.
 
 Three threads: one produces, one is the worker, and the main one consumes the events and draws. They share nothing but
 Kafka topics, a few counters and the stop signal.
@@ -19,6 +19,8 @@ from rich.live import Live
 from detector.batches import Output, RecordBatch
 from detector.commands.demo_board import Board
 from detector.commands.demo_feeds import WATER_SECONDS, Beat, host_beats, water_beats
+from detector.commands.demo_shop import SHOP_SECONDS, STORY, shop_beats
+from detector.commands.demo_truth import Story
 from detector.commands.warmup import warm_up
 from detector.errors import DetectorError
 from detector.io.embedded import EmbeddedBroker
@@ -29,6 +31,7 @@ from detector.ports import Message, TopicPartition
 from detector.settings import (
     DeliverySettings,
     KafkaSettings,
+    LogsSettings,
     PolicySettings,
     Settings,
     StateSettings,
@@ -37,7 +40,8 @@ from detector.settings import (
 from detector.telemetry import configure_logs
 from detector.wiring import WorkerProcess, build_worker, connection_of
 
-INPUT_TOPIC: Final = "metrics"
+METRICS_TOPIC: Final = "metrics"
+LOGS_TOPIC: Final = "logs"
 FRAMES_PER_S: Final = 10
 FLUSH_TIMEOUT_S: Final = 10.0
 START_TIMEOUT_S: Final = 30.0
@@ -53,9 +57,18 @@ class Show(NamedTuple):
     beats: Callable[[], Iterator[Beat]]
     policies: tuple[PolicySettings, ...]
     opens_something: bool
+    story: Story | None = None
 
 
 SHOWS: Final = {
+    "shop": Show(
+        f"detector demo · a shop's metrics and logs, {(STORY.end_ms - STORY.begin_ms) // 60_000} minutes "
+        f"in about {SHOP_SECONDS:.0f} s",
+        shop_beats,
+        (),
+        opens_something=True,
+        story=STORY,
+    ),
     "water": Show(
         f"detector demo · WaterFlow: a pipeline's hourly flow [l/s], 1,268 hours in about {WATER_SECONDS:.0f} s",
         water_beats,
@@ -80,6 +93,7 @@ class Progress:
     processed: int = 0
     emitted: int = 0
     feed_ended: bool = False
+    feed_whole: bool = False
     failures: list[BaseException] = field(default_factory=list)
 
     def on_output(self, _place: TopicPartition, batch: RecordBatch, output: Output) -> None:
@@ -89,20 +103,29 @@ class Progress:
 
 
 def run_demo(source: str, speed: float) -> None:
-    """Run to the end of the data, or until Ctrl-C. Raises ``DetectorError`` when nothing came of it."""
+    """Run to the end of the data, or until Ctrl-C.
+
+    Raises ``DetectorError`` when nothing came of it, or when a story has run to its end and what must be found was not.
+    """
     configure_logs("console", "error")
     show, console, progress, stop = SHOWS[source], Console(), Progress(), Signal()
-    board = Board(show.title)
+    board = Board(show.title, show.story)
     with _stop_on_signals(stop), EmbeddedBroker() as broker:
         settings = _settings(broker.bootstrap_servers, show.policies)
-        broker.create_topics(INPUT_TOPIC, settings.output.events_topic, settings.output.dead_letters_topic)
-        with console.status("compiling kernels (the first time takes a few seconds more)"):
+        broker.create_topics(
+            METRICS_TOPIC, LOGS_TOPIC, settings.output.events_topic, settings.output.dead_letters_topic
+        )
+        with console.status("compiling kernels (a minute or two, the first time)"):
             warm_up(settings)
         _play(show, settings, _Stage(console, board, progress, stop), speed)
     if progress.failures:
         raise progress.failures[0]
-    if show.opens_something and not board.opened:
+    if show.opens_something and progress.feed_whole and not board.opened:
         raise DetectorError(f"demo: {progress.processed} records, 0 episodes opened; there should be some")
+    if board.verdict is not None and progress.feed_whole:
+        console.print(board.verdict.summary(), highlight=False, soft_wrap=True)
+        if board.verdict.missing:
+            raise DetectorError(f"demo: not found, and should be: {', '.join(board.verdict.missing)}")
     console.print(f"demo: {progress.processed} records, {board.opened} episodes opened", highlight=False)
 
 
@@ -116,7 +139,10 @@ class _Stage(NamedTuple):
 def _settings(bootstrap_servers: str, policies: tuple[PolicySettings, ...]) -> Settings:
     """Make settings of the demo's own: files and environment variables are for real clusters."""
     return Settings.model_construct(
-        kafka=KafkaSettings(bootstrap_servers=(bootstrap_servers,), topics=(INPUT_TOPIC,), librdkafka={"log_level": 0}),
+        kafka=KafkaSettings(
+            bootstrap_servers=(bootstrap_servers,), topics=(METRICS_TOPIC,), librdkafka={"log_level": 0}
+        ),
+        logs=LogsSettings(topics=(LOGS_TOPIC,)),
         policies=policies,
         state=StateSettings(enabled=False),  # the broker and its topics end with the demo
         delivery=DeliverySettings(mode="at_least_once"),  # an embedded broker keeps no transactions
@@ -164,18 +190,22 @@ def _guarded(progress: Progress, work: Callable[[], None]) -> None:
 
 
 def _feed(show: Show, connection: KafkaConnection, stage: _Stage, speed: float) -> None:
-    """Produce every beat at its time, keyed by series."""
+    """Produce every beat at its time: samples keyed by series, lines by service."""
     sink = KafkaSink(connection)
     due_s = time.monotonic()
     for beat in show.beats():
+        for line in beat.lines:
+            sink.send(Message(LOGS_TOPIC, line.service.encode(), line.record))
         for point in beat.points:
-            sink.send(Message(INPUT_TOPIC, point.series.encode(), point.record()))
-            stage.board.add_point(point)
-        stage.progress.sent += len(beat.points)
+            sink.send(Message(METRICS_TOPIC, point.key, point.record()))
+        stage.board.add_beat(beat)
+        stage.progress.sent += len(beat.points) + len(beat.lines)
         sink.poll(0)
         due_s += beat.pause_s / speed
         if stage.stop.wait(max(0.0, due_s - time.monotonic())):
             break
+    else:
+        stage.progress.feed_whole = True
     sink.flush(FLUSH_TIMEOUT_S)
     sink.close()
     stage.progress.feed_ended = True
@@ -193,13 +223,13 @@ def _watch(events: KafkaSource, stage: _Stage) -> None:
         while not progress.failures:
             lines = _taken(events, board)
             if live is None:
-                for line in lines:
+                for line in (*board.turns(progress.processed), *lines):
                     console.print(line, highlight=False, soft_wrap=True)
             if live is None and progress.processed and not announced:
                 announced = True
                 console.print("demo: records are flowing", highlight=False)
             if live is not None:
-                live.update(board.render(console.width, progress.processed), refresh=True)
+                live.update(board.render(console.width, console.height, progress.processed), refresh=True)
             if progress.feed_ended:
                 ended_s = ended_s or time.monotonic()
                 if progress.processed >= progress.sent and board.events >= progress.emitted:

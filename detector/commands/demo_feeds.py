@@ -1,4 +1,4 @@
-"""What the demo streams: a recorded flow of water, or this machine's own metrics, as JSON metric records."""
+"""What the demo streams: points of metrics, and lines of logs; a recorded flow, or this machine's own metrics."""
 
 import socket
 import time
@@ -24,6 +24,11 @@ class Point(NamedTuple):
     value: float
     labels: dict[str, str]
 
+    @property
+    def key(self) -> bytes:
+        """Key of its record: what belongs to one series lies on one partition."""
+        return "|".join((self.series, *self.labels.values())).encode()
+
     def record(self) -> bytes:
         """Write the point as a JSON metric record."""
         return orjson.dumps(
@@ -31,11 +36,20 @@ class Point(NamedTuple):
         )
 
 
+class LogLine(NamedTuple):
+    """One record of a log topic as it is streamed; keyed by its service, so that a service lies on one partition."""
+
+    service: str
+    time_ms: int
+    record: bytes
+
+
 class Beat(NamedTuple):
-    """Points that are sent together, and how long to wait after them at speed 1."""
+    """What is sent together, and how long to wait after it at speed 1."""
 
     points: list[Point]
     pause_s: float
+    lines: list[LogLine] = []  # noqa: RUF012  # nothing adds to it
 
 
 def water_beats() -> Iterator[Beat]:

@@ -8,31 +8,30 @@ from typing import Any, Final
 
 import msgspec
 import typer
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from detector.commands.explain_chart import chart
 from detector.commands.explain_event import Told, ToldEvent, ToldModel, read_event
 from detector.commands.explain_gates import Gate, gates_of, policy_of_event
+from detector.commands.explain_logs import explain_log_event
+from detector.commands.explain_parts import (
+    bar,
+    check_reproduced,
+    derivation_object,
+    framed,
+    gate_table,
+    show,
+    verdict,
+)
 from detector.commands.explain_run import Derivation, Point, derive_from_files, derive_from_kafka, not_run
 from detector.commands.plain_text import plain
 from detector.encoders.wording import number
-from detector.errors import GateFailedError
 from detector.settings import Settings, config_hash
 
-WIDTH_MAX: Final = 120
-SEVERITY_STYLES: Final = {"warning": "yellow", "error": "dark_orange", "critical": "red"}
-STATUS_STYLES: Final = {"reproduced": "green", "not_run": "dim"}
-STATUS_WORDS: Final = {
-    "reproduced": "✔ ",
-    "differs": "✘ not reproduced: ",
-    "missing": "✘ cannot be reproduced: ",
-    "other_settings": "✘ cannot be reproduced: ",
-    "not_run": "",
-}
-WEIGHT_CELLS: Final = 10
+LOGS: Final = "log."
+"""What kinds of episodes of log lines begin with."""
 CHOSEN: Final = {
     "policy": "named by the policy",
     "low_counts": "chosen by auto: low counts",
@@ -48,7 +47,10 @@ def explain_event(
     settings: Settings, argument: str, events: Path | None, inputs: Sequence[Path], *, kafka: bool, as_json: bool
 ) -> None:
     """Print why; raises ``UsageError``, and ``GateFailedError`` where the numbers could not be derived again."""
-    event = read_event(argument, events)
+    event, value = read_event(argument, events)
+    if event.data.kind.startswith(LOGS):
+        explain_log_event(settings, argument, value, inputs, kafka=kafka, as_json=as_json)
+        return
     if inputs:
         derivation = derive_from_files(settings, event.data, inputs)
     elif kafka:
@@ -59,11 +61,8 @@ def explain_event(
     if as_json:
         typer.echo(json.dumps(_as_object(event, derivation, gates, gates_note), indent=2, ensure_ascii=False))
     else:
-        console = Console()
-        width = min(console.width, WIDTH_MAX)
-        console.print(_panel(event, derivation, gates, gates_note, width), width=width)
-    if derivation.status not in {"reproduced", "not_run"}:
-        raise GateFailedError(plain(f"the event cannot be reproduced: {derivation.reason}"))
+        show(lambda width: _panel(event, derivation, gates, gates_note, width))
+    check_reproduced(derivation)
 
 
 def _gates(settings: Settings, event: Told) -> tuple[list[Gate], str]:
@@ -92,20 +91,15 @@ def _panel(
     event: ToldEvent, derivation: Derivation, gates: Sequence[Gate], gates_note: str, width: int
 ) -> RenderableType:
     data = event.data
-    style = SEVERITY_STYLES.get(data.severity, "white")
-    title = Text(f" {plain(data.kind)} {plain(data.state)} · {plain(data.severity)} ", style=f"bold {style}")
     inner = width - 4
     points = _points(data, derivation)
     drawn = chart(points, inner)
     reasons = _reasons(data)
-    gate_table = _gate_table(gates, gates_note)
     parts: list[RenderableType] = [Text(plain(data.summary), style="bold"), Text()]
     if drawn:
         parts += [*drawn, _caption(points, derivation), Text()]
-    parts += [_numbers(data), Text(), reasons, Text(), gate_table, Text(), _facts(event), Text()]
-    verdict = STATUS_WORDS[derivation.status] + plain(derivation.reason)
-    parts.append(Text(verdict, style=STATUS_STYLES.get(derivation.status, "bold red")))
-    return Panel(Group(*parts), title=title, title_align="left", border_style=style, padding=(0, 1))
+    parts += [_numbers(data), Text(), reasons, Text(), gate_table(gates, gates_note), Text(), _facts(event), Text()]
+    return framed([*parts, verdict(derivation)], data.kind, data.state, data.severity)
 
 
 def _caption(points: Sequence[Point], derivation: Derivation) -> Text:
@@ -142,20 +136,9 @@ def _numbers(event: Told) -> Text:
 def _reasons(event: Told) -> Table:
     table = Table.grid(padding=(0, 1))
     for reason in event.reasons:
-        filled = min(max(round(reason.weight * WEIGHT_CELLS), 0), WEIGHT_CELLS)
-        bar = Text("█" * filled, style="cyan") + Text("░" * (WEIGHT_CELLS - filled), style="dim")
         share = Text(f"{100 * reason.weight:.0f} %".rjust(5))
-        table.add_row(bar, share, Text(plain(reason.code), style="bold"), Text(plain(reason.text)))
+        table.add_row(bar(reason.weight), share, Text(plain(reason.code), style="bold"), Text(plain(reason.text)))
     return table
-
-
-def _gate_table(gates: Sequence[Gate], note: str) -> RenderableType:
-    table = Table.grid(padding=(0, 1))
-    for gate in gates:
-        mark = {True: Text("✔", style="green"), False: Text("✘", style="red"), None: Text("·", style="dim")}[gate.holds]
-        dim = "dim" if gate.holds is None else ""
-        table.add_row(mark, *(Text(plain(part), style=dim) for part in (gate.name, gate.rule, gate.found)))
-    return Group(Text(plain(note), style="dim"), table) if gates else Text(plain(note), style="dim")
 
 
 def _facts(event: ToldEvent) -> Text:
@@ -186,12 +169,7 @@ def _as_object(event: ToldEvent, derivation: Derivation, gates: Sequence[Gate], 
         "recent": [
             {name: _known(value) for name, value in point._asdict().items()} for point in _points(data, derivation)
         ],
-        "derivation": {
-            "status": derivation.status,
-            "reason": derivation.reason,
-            "records": derivation.records,
-            "compared": [{**each._asdict(), "equal": each.equal} for each in derivation.compared],
-        },
+        "derivation": derivation_object(derivation),
     }
 
 

@@ -5,7 +5,7 @@ Events of older and newer versions are read, too: what they lack is None, and wh
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -181,7 +181,14 @@ def told(value: bytes) -> ToldEvent:
     return event
 
 
-def read_event(argument: str, events: Path | None) -> ToldEvent:
+class Found(NamedTuple):
+    """The event that was asked for, and its bytes."""
+
+    event: ToldEvent
+    value: bytes
+
+
+def read_event(argument: str, events: Path | None) -> Found:
     """Read what ``argument`` names: a file, standard input, or an id in the file ``events``; raises ``UsageError``."""
     if events is not None:
         return _find(argument, events)
@@ -192,7 +199,7 @@ def read_event(argument: str, events: Path | None) -> ToldEvent:
     if len(value) > EVENT_BYTES_MAX:
         raise UsageError(f"{place}: larger than an event can be; give an id, and the file with --events")
     try:
-        return told(value)
+        return Found(told(value), value)
     except msgspec.DecodeError as error:
         lines = sum(1 for line in value.splitlines() if line.strip())
         if lines > 1 and _is_event(next(line for line in value.splitlines() if line.strip())):
@@ -209,7 +216,7 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"{path}: cannot be read: {error.strerror}{remedy}") from None
 
 
-def _find(wanted: str, path: Path) -> ToldEvent:
+def _find(wanted: str, path: Path) -> Found:
     """Look for the event with this id, or for the first one of the episode with this id."""
     mark = wanted.encode()
     try:
@@ -218,7 +225,7 @@ def _find(wanted: str, path: Path) -> ToldEvent:
                 if mark in line and _is_event(line):
                     event = told(line)
                     if wanted in {event.id, event.data.episode_id}:
-                        return event
+                        return Found(event, line)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     raise UsageError(f"{path}: no event and no episode has the id {wanted}")

@@ -14,7 +14,15 @@ from detector.settings.detection import (
     RiverModel,
     RiverStep,
 )
-from detector.settings.effective import config_hash, effective, input_topics, is_log_topic, is_one_of, settings_schema
+from detector.settings.effective import (
+    config_hash,
+    effective,
+    input_topics,
+    is_log_topic,
+    is_one_of,
+    log_config_hash,
+    settings_schema,
+)
 from detector.settings.kafka import KafkaSettings
 from detector.settings.load import CONFIG_VARIABLE, SettingsFaultsError, load_settings
 from detector.settings.logs import LogPolicySettings, LogsSettings
@@ -61,6 +69,7 @@ __all__ = [
     "is_log_topic",
     "is_one_of",
     "load_settings",
+    "log_config_hash",
     "settings_schema",
     "zone_changes",
 ]

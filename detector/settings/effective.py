@@ -29,12 +29,20 @@ def config_hash(settings: Settings, topic: str | None = None) -> str:
     Those of metrics, or of log lines where ``topic`` holds those: either may change without the other.
     """
     if topic is not None and is_log_topic(settings, topic):
-        part = settings.model_dump(mode="json", include=set(HASHED_FOR_LOGS))
-        del part["logs"]["topics"]
-        part["decoder"] = part["decoder"]["limits"]
-        part["series"] = part["series"]["idle_expiry_s"]
-    else:
-        part = settings.model_dump(mode="json", include=set(HASHED_SECTIONS))
+        return log_config_hash(settings)
+    return _digest(settings.model_dump(mode="json", include=set(HASHED_SECTIONS)))
+
+
+def log_config_hash(settings: Settings) -> str:
+    """The same of the parts that decide what comes of log lines, whether they come from a topic or a file."""
+    part = settings.model_dump(mode="json", include=set(HASHED_FOR_LOGS))
+    del part["logs"]["topics"]
+    part["decoder"] = part["decoder"]["limits"]
+    part["series"] = part["series"]["idle_expiry_s"]
+    return _digest(part)
+
+
+def _digest(part: dict[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(part, option=orjson.OPT_SORT_KEYS)).hexdigest()[:HASH_CHARACTERS]
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -129,11 +130,11 @@ class TestSchema:
 
 
 class TestWarmup:
-    def test_every_compiled_learner_is_compiled(self) -> None:
+    def test_every_compiled_learner_is_compiled_and_so_are_log_lines(self) -> None:
         code, stdout, _ = invoke("warmup")
         assert code == 0
         learners = [line.split(": kernels compiled and cached in ")[0] for line in stdout.splitlines()]
-        assert learners == ["auto", "counts", "envelope", "residual"]
+        assert learners == ["auto", "counts", "envelope", "residual", "logs"]
 
     def test_kernels_that_only_silence_or_a_new_level_calls_are_among_them(self) -> None:
         script = (
@@ -150,10 +151,53 @@ class TestWarmup:
             "kernels = (*kernels, auto._survey, auto._holds_no_count, auto_peers._fill_priors, order.next_point)\n"
             "print([len(kernel.signatures) for kernel in kernels])\n"
         )
-        environment = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
-        done = subprocess.run(  # noqa: S603 - the text above
-            [sys.executable, "-c", script], env=environment, capture_output=True, check=True, text=True
-        )
-        counts = json.loads(done.stdout)
+        counts = self.found_by(script)
         assert len(counts) == 17
         assert min(counts) >= 1
+
+    def test_an_incident_in_five_formats_needs_no_other_kernels_of_log_lines(self) -> None:
+        script = (
+            "import json, sys\n"
+            "import numpy as np\n"
+            "from numba.core.dispatcher import Dispatcher\n"
+            "from detector.batches import RecordBatch\n"
+            "from detector.commands.demo_shop import shop_beats\n"
+            "from detector.commands.warmup import warm_up\n"
+            "from detector.ports import TopicPartition\n"
+            "from detector.settings import Settings\n"
+            "from detector.state import decode, encode\n"
+            "from detector.wiring_logs import LogPipelineFactory\n"
+            "warm_up(Settings())\n"
+            "def compiled():\n"
+            "    named = [(m, n, k) for m, module in sorted(sys.modules.items()) if m.startswith('detector.')\n"
+            "             for n, k in vars(module).items() if isinstance(k, Dispatcher)]\n"
+            "    return [[m, n, len(k.signatures)] for m, n, k in named]\n"
+            "before = compiled()\n"
+            "lines = [line for beat in shop_beats() for line in sorted(beat.lines, key=lambda line: line.time_ms)]\n"
+            "factory, place = LogPipelineFactory(Settings()), TopicPartition('logs', 0)\n"
+            "pipeline, count = factory(place), 0\n"
+            "for start in range(0, len(lines), 20_000):\n"
+            "    part = lines[start : start + 20_000]\n"
+            "    offsets = np.arange(start, start + len(part))\n"
+            "    times = np.array([line.time_ms for line in part])\n"
+            "    batch = RecordBatch('logs', 0, offsets, times, [line.record for line in part])\n"
+            "    output = pipeline.process(batch)\n"
+            "    count += len(output.events)\n"
+            "    kept = encode(*pipeline.snapshot(offset=output.next_offset, cluster=''))\n"
+            "    pipeline = factory(place)\n"
+            "    pipeline.restore(decode(kept), cluster='')\n"
+            "print(json.dumps([count, before, compiled()]))\n"
+        )
+        events, before, after = self.found_by(script)
+        assert events > 0
+        assert len(before) > 50
+        assert after == before
+
+    def found_by(self, script: str) -> Any:
+        """What a process of its own prints."""
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
+        done = subprocess.run(  # noqa: S603 - our own text
+            [sys.executable, "-c", script], env=environment, capture_output=True, check=False, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)

@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from detector.commands.demo_shop import FIX_MINUTE, INCIDENT, LEAK_MINUTE, shop_beats
 from detector.io import ConsumerGroup, EmbeddedBroker, KafkaConnection, KafkaSink, KafkaSource
 from detector.ports import Message, TopicPartition
 
@@ -175,21 +176,46 @@ class TestTopics:
 
 
 class TestDemo:
-    def test_it_ends_by_itself_with_a_closing_line_and_real_episodes(self) -> None:
-        done = subprocess.run(  # our own command
-            [sys.executable, "-m", "detector", "demo", "--speed", "1000"],
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(  # noqa: S603  # our own command
+            [sys.executable, "-m", "detector", "demo", "--speed", "1000", *arguments],
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=2 * PATIENCE_S,
             check=False,
             env={**environment(), "DETECTOR_KAFKA__BOOTSTRAP_SERVERS": "nowhere:1"},
         )
+
+    def counts(self, done: "subprocess.CompletedProcess[str]") -> tuple[int, int]:
+        """Records and episodes of the closing line, which must agree with the lines about them."""
         *lines, last = done.stdout.splitlines()
         assert (done.returncode, done.stderr) == (0, "")
         closing = re.fullmatch(r"demo: (\d+) records, (\d+) episodes opened", last)
         assert closing is not None
-        assert int(closing[1]) == 1268
         assert int(closing[2]) == sum(" opened " in line for line in lines) >= 1
+        return int(closing[1]), int(closing[2])
+
+    def test_the_shop_tells_metrics_and_logs_and_what_was_found_of_its_incident(self) -> None:
+        done = self.run()
+        records, _ = self.counts(done)
+        *lines, summary, _ = done.stdout.splitlines()
+        assert records == sum(len(beat.points) + len(beat.lines) for beat in shop_beats())
+        assert [line[17:] for line in lines if "(the truth)" in line] == [
+            " (the truth) incident 12:40-12:52 begins: checkout leaks database connections",
+            " (the truth) incident 12:40-12:52 ends with a fix",
+        ]
+        assert re.fullmatch(r"incident 12:40-12:52: found .+; episodes outside of it: 0", summary)
+        for effect in INCIDENT.effects:
+            found = re.search(re.escape(effect.name) + r" after (\d+):\d\d", summary)
+            assert found is not None, summary
+            assert int(found[1]) < FIX_MINUTE - LEAK_MINUTE
+        told = [line for line in lines if " opened " in line]
+        assert any("pool_in_use of checkout" in line for line in told)
+        assert any("connection pool exhausted after <*> ms waiting" in line for line in told)
+
+    def test_the_flow_of_water_ends_by_itself_with_real_episodes(self) -> None:
+        records, _ = self.counts(self.run("--source", "water"))
+        assert records == 1268
 
     def test_the_host_is_watched_until_it_is_interrupted(self) -> None:
         process = subprocess.Popen(  # our own command
