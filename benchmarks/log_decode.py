@@ -1,7 +1,7 @@
 """Decoding of log records by format: JSON and protobuf, for messages of 71, 140 and 539 characters.
 
-``python -m benchmarks.log_decode [--records N]``. Records (lines, for formats with many in a record) per second of the
-fastest pass over the same batches; synthetic, seeded. The last line is JSON.
+``python -m benchmarks.log_decode [--records N]``. Records (lines, for formats with many in a record) per second of
+processor time, of the fastest pass over the same batches; synthetic, seeded. The last line is JSON.
 """
 
 import argparse
@@ -222,7 +222,7 @@ def batches_of(records: Sequence[bytes]) -> list[RecordBatch]:
 
 
 def lines_per_s(name: str, records: Sequence[bytes], lines: int, title: str) -> int:
-    """Lines per second of the fastest pass of one decoder."""
+    """Lines per second of processor time of the fastest pass of one decoder."""
     decoder = LOG_DECODERS[name](LogPaths(), LogDecoderLimits())
     batches = batches_of(records)
     best = float("inf")

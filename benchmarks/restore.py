@@ -127,7 +127,7 @@ def main() -> None:
     warm_up(settings)
     factory = PipelineFactory(settings)
     note(f"learning {series:,} series")
-    pipeline, feed = factory(PLACE), Feed(series, ROUNDS + 3)
+    pipeline, feed = factory.metrics(PLACE), Feed(series, ROUNDS + 3)
     for _ in track(range(ROUNDS), description="learning", console=Console(stderr=True), transient=True):
         feed.round(pipeline)
     gc.freeze()
@@ -146,7 +146,7 @@ def main() -> None:
     under_way, alone = statistics.mean(second.batches), statistics.mean(undisturbed)
     del first, second, again
     chunks = chunks_of(data)
-    heir = factory(PLACE)
+    heir = factory.metrics(PLACE)
     before_mb, before_cpu_s = resident_mb(), time.process_time()
     watch.lap("")
     snapshot = decode(joined(chunks))

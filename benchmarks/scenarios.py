@@ -25,7 +25,8 @@ from detector.episodes import EpisodeJudge, NoData, Policy, PolicyBook
 from detector.learners import LearnerBank
 from detector.ports import TopicPartition
 from detector.settings import Settings
-from detector.wiring import AUTO_MODEL, PipelineFactory, learner_factory
+from detector.wiring import PipelineFactory
+from detector.wiring_models import AUTO_MODEL, learner_factory
 
 BROKEN: Final = 3
 MINUTE_S: Final = 60

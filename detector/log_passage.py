@@ -1,6 +1,10 @@
 """What is known of one batch of a log topic on its way through the rooms."""
 
-from detector.batches import BatchCounts, Event, LogCounts, RecordBatch, Reject
+from collections.abc import Iterator
+
+import numpy as np
+
+from detector.batches import BatchCounts, Event, IntArray, LogCounts, RecordBatch, Reject
 from detector.encoders import Provenance
 from detector.log_batches import LogBatch
 from detector.passage import StageTimes
@@ -48,3 +52,33 @@ class LogPassage:
         for reject in (*self.lines.rejects, *self.join_rejects):
             first.setdefault(reject.row, reject)
         return [first[row] for row in sorted(first)]
+
+
+def by_service(slots: IntArray, own: IntArray) -> Iterator[tuple[int, IntArray]]:
+    """The positions ``own``, ascending, of each service."""
+    if not len(own):
+        return
+    found = slots[own]
+    if bool((found == found[0]).all()):
+        yield int(found[0]), own
+        return
+    by_service = own[np.argsort(found, kind="stable")]
+    edges = np.flatnonzero(np.diff(slots[by_service])) + 1
+    for part in np.split(by_service, edges):
+        yield int(slots[part[0]]), part
+
+
+def part_of(lines: LogBatch, start: int, stop: int) -> LogBatch:
+    """The lines ``start`` to before ``stop``; rejects and formats stay with the whole."""
+    part = slice(start, stop)
+    return LogBatch(
+        rows=lines.rows[part],
+        offsets=lines.offsets[part],
+        keys=lines.keys[part],
+        times_ms=lines.times_ms[part],
+        severities=lines.severities[part],
+        lines=lines.lines[part],
+        parts=lines.parts[part],
+        traces=None if lines.traces is None else lines.traces[part],
+        rejects=(),
+    )

@@ -8,7 +8,7 @@ A window closes when the partition's watermark, the largest event time so far, h
 records are processed up to the one that makes it do so, then the windows close, then that record goes on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -29,8 +29,8 @@ from detector.decoders import JoinCounts, Joiner, LabelFault, LogDecoder
 from detector.encoders import LogEncoder, LogModelFacts, Provenance
 from detector.episodes import LogJudge, LogPolicyBook
 from detector.log_batches import LogBatch, LogTransition
-from detector.log_passage import LogPassage
-from detector.log_services import Lines, LogService, Redact, ServiceLimits, laid_out, taken_apart
+from detector.log_passage import LogPassage, by_service, part_of
+from detector.log_services import Lines, LogService, Redact, ServiceLimits, laid_out, lines_of, taken_apart
 from detector.passage import StageTimes
 from detector.series import NO_SLOT, Routed, SeriesTable, identify
 from detector.state import Snapshot, SnapshotHeader, StateCopy, check_origin
@@ -202,7 +202,7 @@ class LogPipeline:
         while start < len(lines):
             stop = self._next_close(lines.times_ms, start)
             if stop > start:
-                joined = self._joiner.feed(_part(lines, start, stop))
+                joined = self._joiner.feed(part_of(lines, start, stop))
                 passage.join_rejects += joined.rejects
                 self._take(passage, joined)
                 self._watermark_ms = max(self._watermark_ms, int(lines.times_ms[start:stop].max()))
@@ -235,8 +235,8 @@ class LogPipeline:
             passage.stages.end("route")
             own = start + np.flatnonzero(timely[start : routed.stop] & (slots[start : routed.stop] != NO_SLOT))
             passage.counts.scored += len(own)
-            for slot, part in _by_service(slots, own):
-                self._learn(passage, slot, _lines_of(lines, windows_ms, part))
+            for slot, part in by_service(slots, own):
+                self._learn(passage, slot, lines_of(lines, windows_ms, part))
             passage.stages.end("score")
             start = routed.stop
             if routed.full:
@@ -356,50 +356,6 @@ class LogPipeline:
             stage_seconds=passage.stages.seconds,
             logs=logs,
         )
-
-
-def _by_service(slots: IntArray, own: IntArray) -> Iterator[tuple[int, IntArray]]:
-    """The positions ``own``, ascending, of each service."""
-    if not len(own):
-        return
-    found = slots[own]
-    if bool((found == found[0]).all()):
-        yield int(found[0]), own
-        return
-    by_service = own[np.argsort(found, kind="stable")]
-    edges = np.flatnonzero(np.diff(slots[by_service])) + 1
-    for part in np.split(by_service, edges):
-        yield int(slots[part[0]]), part
-
-
-def _lines_of(lines: LogBatch, windows_ms: IntArray, part: IntArray) -> Lines:
-    if len(part) == len(lines):
-        return Lines(windows_ms, lines.offsets, lines.times_ms, lines.severities, lines.lines, lines.traces)
-    places = part.tolist()
-    return Lines(
-        windows_ms[part],
-        lines.offsets[part],
-        lines.times_ms[part],
-        lines.severities[part],
-        [lines.lines[place] for place in places],
-        None if lines.traces is None else [lines.traces[place] for place in places],
-    )
-
-
-def _part(lines: LogBatch, start: int, stop: int) -> LogBatch:
-    """The lines ``start`` to before ``stop``; rejects and formats stay with the whole."""
-    part = slice(start, stop)
-    return LogBatch(
-        rows=lines.rows[part],
-        offsets=lines.offsets[part],
-        keys=lines.keys[part],
-        times_ms=lines.times_ms[part],
-        severities=lines.severities[part],
-        lines=lines.lines[part],
-        parts=lines.parts[part],
-        traces=None if lines.traces is None else lines.traces[part],
-        rejects=(),
-    )
 
 
 def _whole(columns: Columns) -> WholeCopy:

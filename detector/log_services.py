@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from detector.batches import IntArray
 from detector.columns import Columns, taken, under
 from detector.errors import SnapshotRefusedError
-from detector.log_batches import LogSample, LogTemplate, SeverityArray, WindowFindings
+from detector.log_batches import LogBatch, LogSample, LogTemplate, SeverityArray, WindowFindings
 from detector.signals import KeptSignals, ServiceSignals, SignalLimits
 from detector.signals import laid_out as signals_laid_out
 from detector.signals import taken_apart as signals_taken_apart
@@ -71,6 +71,21 @@ class Lines(NamedTuple):
     severities: SeverityArray
     lines: Sequence[bytes]
     traces: Sequence[str | None] | None
+
+
+def lines_of(lines: LogBatch, windows_ms: IntArray, part: IntArray) -> Lines:
+    """The lines at the positions ``part``, all of one service."""
+    if len(part) == len(lines):
+        return Lines(windows_ms, lines.offsets, lines.times_ms, lines.severities, lines.lines, lines.traces)
+    places = part.tolist()
+    return Lines(
+        windows_ms[part],
+        lines.offsets[part],
+        lines.times_ms[part],
+        lines.severities[part],
+        [lines.lines[place] for place in places],
+        None if lines.traces is None else [lines.traces[place] for place in places],
+    )
 
 
 class _Sample(NamedTuple):

@@ -169,7 +169,8 @@ def outputs_of(
             yield str(lines.path), lines.records, pipeline.process(lines.records), None
             advance(lines.path, lines.position_bytes)
     # Text names no service, so each file is a partition of its own; records tell theirs, and go on from file to file.
-    streams = [([path], str(path), service_of(path)) for path in inputs.log_texts]
+    streams: list[tuple[list[Path], str, str | None]] = []
+    streams += [([path], str(path), service_of(path)) for path in inputs.log_texts]
     if inputs.log_records:
         streams.append((list(inputs.log_records), JSONL_TOPIC, None))
     for files, topic, service in streams:

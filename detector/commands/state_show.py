@@ -37,7 +37,8 @@ def list_states(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         _print_json([_as_object(each, ahead, access) for each, ahead in rows])
         return
-    table = Table("partition", title=f"group {access.group_id}, configuration {access.judging.config_hash}")
+    hashes = sorted({access.judging.hash_of(each.place.topic) for each, _ in rows})
+    table = Table("partition", title=f"group {access.group_id}, configuration {', '.join(hashes)}")
     for column in ("committed", "lag", "snapshot at", "bytes", "chunks", "gen."):
         table.add_column(column, justify="right")
     table.add_column("fits")
@@ -63,7 +64,7 @@ def _cells(facts: PartitionFacts, ahead: Outlook, access: StateAccess) -> list[s
     fits: str | Text = "yes"
     if pointer.cluster != ahead.cluster:
         fits = Text("other cluster", "red")
-    elif not pointer.is_empty and pointer.config_hash != access.judging.config_hash:
+    elif not pointer.is_empty and pointer.config_hash != access.judging.hash_of(facts.place.topic):
         fits = Text("other settings", "red")
     return [*offsets, f"{pointer.offset:,}", *sizes, str(pointer.generation), fits]
 
@@ -104,7 +105,7 @@ def _as_object(facts: PartitionFacts, ahead: Outlook, access: StateAccess) -> di
         "ends": facts.extent.end,
         "lag": _lag(facts),
         "pointer": None if pointer is None else _pointer_object(pointer),
-        "settings_fit": None if pointer is None else pointer.config_hash == access.judging.config_hash,
+        "settings_fit": None if pointer is None else pointer.config_hash == access.judging.hash_of(facts.place.topic),
         "cluster_fits": None if pointer is None else pointer.cluster == ahead.cluster,
         "restart": ahead.kind,
         "reads_from": ahead.offset if ahead.offset >= 0 else None,
@@ -158,7 +159,7 @@ def show_state(settings: Settings, topic: str, partition: int, *, match: str | N
 
 def _header_table(snapshot: Snapshot, pointer: Pointer, data: bytes, access: StateAccess) -> Table:
     header = snapshot.header
-    fits = "these settings" if header.config_hash == access.judging.config_hash else "OTHER SETTINGS"
+    fits = "these settings" if header.config_hash == access.judging.hash_of(header.topic) else "OTHER SETTINGS"
     table = Table("", "", title=f"snapshot of {header.topic}[{header.partition}]", show_header=False)
     for name, value in (
         ("format", str(header.format)),

@@ -67,8 +67,9 @@ def import_fault(
             f"it is of the cluster {pointer.cluster}, this is {cluster}; --cluster-changed takes it over, "
             "where the topic here holds the same records at the same offsets"
         )
-    if not pointer.is_empty and pointer.config_hash != judging.config_hash:
-        return f"it was learnt under other settings ({pointer.config_hash}, not {judging.config_hash})"
+    expected = judging.hash_of(archive.topic)
+    if not pointer.is_empty and pointer.config_hash != expected:
+        return f"it was learnt under other settings ({pointer.config_hash}, not {expected})"
     if archive.committed > kept.end:
         return f"it is of offset {archive.committed}, but the input ends at {kept.end}"
     gap = gap_at(pointer.offset, archive.committed, kept)

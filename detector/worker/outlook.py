@@ -18,7 +18,7 @@ RIVER_LENGTHS = ".river.lengths"
 class Judging:
     """When a state is usable: hash of the settings by input topic, and whether objects of river are read."""
 
-    config_hash: Callable[[str], str]
+    hash_of: Callable[[str], str]
     river_objects: bool
 
 
@@ -32,7 +32,7 @@ class _Judge:
     @property
     def config_hash(self) -> str:
         """Of the settings in force."""
-        return self._judging.config_hash(self._place.topic)
+        return self._judging.hash_of(self._place.topic)
 
     def restore(self, snapshot: Snapshot, *, cluster: str) -> int:
         """Check where it is from and what it holds."""
@@ -135,7 +135,7 @@ def plan_reset(
         named = parse_pointer(current.metadata)
         generation = 0 if named is None else named.generation  # the next snapshot then harms none that is in use
         pointer = empty_pointer(
-            target, generation=generation, config_hash=judging.config_hash(place.topic), cluster=store.prepare(place)
+            target, generation=generation, config_hash=judging.hash_of(place.topic), cluster=store.prepare(place)
         )
         return ResetPlan(place, current, target, pointer, 0, None)
     found = outlook(store, place, Committed(target, current.metadata), kept, judging)

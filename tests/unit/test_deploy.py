@@ -20,7 +20,7 @@ from detector.wiring import PipelineFactory, connection_of, group_of, limits_of
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
 COMMIT_TIMEOUT_S: Final = group_of(
-    Settings.model_validate({"kafka": {"bootstrap_servers": "a:1", "topics": ["m"]}}).kafka
+    Settings.model_validate({"kafka": {"bootstrap_servers": "a:1", "topics": ["m"]}})
 ).commit_timeout_s
 """How long the last commit of a graceful stop may take after ``worker.shutdown_timeout_s``."""
 

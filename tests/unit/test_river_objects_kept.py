@@ -36,7 +36,7 @@ def settings(**state: object) -> Settings:
 
 
 def pipeline(**state: object) -> PartitionPipeline:
-    return PipelineFactory(settings(**state), keep_scores=True)(TopicPartition(TOPIC, 0))
+    return PipelineFactory(settings(**state), keep_scores=True).metrics(TopicPartition(TOPIC, 0))
 
 
 def half_way(**state: object) -> tuple[PartitionPipeline, Snapshot]:

@@ -260,8 +260,8 @@ class TestWiring:
     def test_a_run_without_brokers_or_topics_says_which_setting_is_needed(self) -> None:
         with pytest.raises(UsageError, match=r"kafka\.bootstrap_servers is needed"):
             connection_of(KafkaSettings())
-        with pytest.raises(UsageError, match=r"kafka\.topics is needed"):
-            group_of(KafkaSettings())
+        with pytest.raises(UsageError, match=r"kafka\.topics or logs\.topics is needed"):
+            group_of(load_settings())
 
     def test_a_transaction_may_take_longer_than_some_commits_are_apart(self) -> None:
         text = "kafka: {bootstrap_servers: ['127.0.0.1:1'], topics: [in]}\nworker: {commit_interval_s: 6}"
@@ -277,7 +277,7 @@ class TestWiring:
             "kafka: {topics: [in], group_protocol: consumer, auto_offset_reset: latest}\nstate: {on_state_loss: fail}"
         )
         settings = load_settings([write(text)])
-        assert (group_of(settings).protocol, group_of(settings.kafka).offset_reset) == ("consumer", "latest")
+        assert (group_of(settings).protocol, group_of(settings).offset_reset) == ("consumer", "latest")
         assert limits_of(settings).on_gap == "fail"
 
     @pytest.mark.parametrize(

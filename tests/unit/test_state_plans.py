@@ -15,8 +15,8 @@ from tests.workers import write as write_records
 
 PLACE = TopicPartition(INPUT, 0)
 OTHER = TopicPartition("another", 0)
-JUDGING = Judging("every-1", river_objects=False)
-OTHERS = Judging("every-2", river_objects=False)
+JUDGING = Judging(lambda _: "every-1", river_objects=False)
+OTHERS = Judging(lambda _: "every-2", river_objects=False)
 KEPT = OffsetRange(0, 60)
 
 
