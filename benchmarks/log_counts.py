@@ -5,7 +5,8 @@
 - count score: diurnal series (log-normal base rates of .005 to 5,000 lines per window, negative binomial, three in ten
   Poisson), beside Poisson's tail and a Gaussian z of the same means and variances: share of calm windows with two-sided
   p < 1e-6, bursts and drops found at that p, nanoseconds per series and window of our score;
-- calm services: windows with any signal above 8, combined above 6, 4, 3 and 2, per 1e6 windows, by lines per window;
+- calm services: windows with any signal above 8, combined above 6, 4, 3 and 2, and episodes that the default policy
+  opens, per 1e6 windows, by lines per window;
 - deploys that reword 200 messages at once or over up to five windows: how often ``format_change`` says so, in the first
   window and at all, and how many windows stay loud.
 """
@@ -14,6 +15,7 @@ import argparse
 import math
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -23,7 +25,8 @@ from scipy.special import gammainc, gammaincc, log_ndtr  # type: ignore[import-u
 from benchmarks.log_services import VOLUMES, counts_of, played, service
 from benchmarks.report_line import note, show
 from detector.compiled import compiled
-from detector.log_batches import SIGNALS
+from detector.episodes import DEFAULT_LOG_POLICY, LogJudge
+from detector.log_batches import SIGNALS, WindowFindings
 from detector.signals import SignalLimits, counts
 from detector.signals.records import SERIES
 
@@ -128,6 +131,7 @@ def calm(services: int, windows: int) -> tuple[dict[str, dict[str, float]], floa
             found = list(played(lines, each.severities, SignalLimits()))
             spent_s += time.process_time() - began_s
             all_windows += windows
+            hits["episodes"] += opened(found)
             for one in found[WARM_UP:]:
                 judged += 1
                 for level in (2.0, 3.0, 4.0, 6.0):
@@ -139,6 +143,14 @@ def calm(services: int, windows: int) -> tuple[dict[str, dict[str, float]], floa
         note(f"calm services of {name} lines")
         result[name] = {key: count / judged * 1e6 for key, count in hits.items()}
     return result, spent_s / all_windows * 1e6
+
+
+def opened(found: Sequence[WindowFindings]) -> int:
+    """Episodes that the default policy opens."""
+    judge = LogJudge([DEFAULT_LOG_POLICY])
+    judge.open_slot(0, 0)
+    steps = (judge.judge(0, one, SignalLimits().window_ms, lambda _: ((), ())) for one in found)
+    return sum(each.state == "opened" for transitions in steps for each in transitions)
 
 
 def deploys(count: int) -> dict[str, dict[str, float]]:

@@ -39,6 +39,12 @@ COOLED: Final[dict[LogKind, frozenset[LogKind]]] = {
 """What may not open for a while after an episode of a kind has closed: what is no more specific. After new wording only
 what that does by itself: a deploy that breaks something is told."""
 
+RUN_DIGITS_MIN: Final = 1.0
+"""Of a window that goes on with a run: calm ones have more one time in ten."""
+RUN_WINDOWS_MAX: Final = 5
+"""Windows of a run that are looked at together, or as many as the policy asks for."""
+ROUNDING: Final = 1e-9
+
 Describe = Callable[[WindowFindings], tuple[tuple[LogTemplate, ...], tuple[LogSample, ...]]]
 """Shows the templates of findings, in their order, and lines of them, redacted."""
 
@@ -63,10 +69,6 @@ class _Window:
     @property
     def end_ms(self) -> int:
         return self.findings.window_ms + self.length_ms
-
-    @property
-    def loudest(self) -> float:
-        return max(*self.own, self.combined)
 
     def evidence(self, kind: LogKind, *, joint: bool) -> float:
         own = self.own[LOG_KINDS.index(kind)]
@@ -178,14 +180,24 @@ class LogJudge:
 
     @staticmethod
     def _run(service: LogService, window: _Window) -> None:
-        """Count windows running with evidence; a gap ends a run. New wording goes on with the runs that it explains."""
+        """Go on with the runs; a quiet window or a gap ends one. New wording goes on with those that it explains."""
         runs = service.runs
         if service.window_ms + window.length_ms != window.start_ms:
-            runs[:] = [0] * len(runs)
+            runs[:] = [[] for _ in runs]
+            service.lengths[:] = [0] * len(runs)
         if service.reworded_ms == window.start_ms:
-            runs[FORMAT_PLACE] = max(runs[LOG_KINDS.index(kind)] for kind in (*REWORDED_KINDS, "log.format_change"))
-        for place, evidence in enumerate((*window.own, window.loudest)):
-            runs[place] = runs[place] + 1 if evidence >= window.policy.sustained_min else 0
+            places = [LOG_KINDS.index(kind) for kind in LOG_KINDS if kind in {*REWORDED_KINDS, "log.format_change"}]
+            loudest = max(places, key=lambda place: sum(runs[place]))
+            runs[FORMAT_PLACE], service.lengths[FORMAT_PLACE] = runs[loudest].copy(), service.lengths[loudest]
+        single = max(window.own)
+        joint = max(window.combined, single) if single >= window.policy.sustained_min else window.combined
+        for place, (run, evidence) in enumerate(zip(runs, (*window.own, joint), strict=True)):
+            service.lengths[place] = service.lengths[place] + 1 if evidence >= RUN_DIGITS_MIN else 0
+            if evidence >= RUN_DIGITS_MIN:
+                run.append(min(evidence, window.policy.single_min))
+                del run[: -max(RUN_WINDOWS_MAX, window.policy.sustained_windows)]
+            else:
+                run.clear()
 
     def _follow(self, service: LogService, window: _Window) -> None:
         """Take the window into the open episodes; what is evidence of no open kind belongs to the loudest of them."""
@@ -197,7 +209,9 @@ class LogJudge:
         for episode in service.open:
             evidence = window.evidence(episode.kind, joint=episode.joint)
             held = max(evidence, window.combined, *others, 0.0) if episode is receiver else evidence
-            self._take(episode, window, evidence, anomalous=held >= window.policy.sustained_min)
+            run = service.runs[-1] if episode.joint else service.runs[LOG_KINDS.index(episode.kind)]
+            goes_on = held >= window.policy.sustained_min or is_sustained(run, window.policy)
+            self._take(episode, window, evidence, anomalous=goes_on)
 
     @staticmethod
     def _take(episode: LogEpisode, window: _Window, evidence: float, *, anomalous: bool) -> None:
@@ -231,9 +245,9 @@ class LogJudge:
         allowed = [kind for kind in LOG_KINDS if RANKS[kind] < most and kind in policy.kinds and kind not in cooling]
         for kind in allowed:
             place = LOG_KINDS.index(kind)
-            if own[place] >= policy.single_min or runs[place] >= policy.sustained_windows:
+            if own[place] >= policy.single_min or is_sustained(runs[place], policy):
                 return kind, False
-        if service.open or (window.combined < policy.combined_min and runs[-1] < policy.sustained_windows):
+        if service.open or (window.combined < policy.combined_min and not is_sustained(runs[-1], policy)):
             return None, False
         strongest = max(range(len(LOG_KINDS)), key=own.__getitem__)
         kind = LOG_KINDS[strongest] if own[strongest] > 0.0 else "log.mix_shift"
@@ -243,7 +257,7 @@ class LogJudge:
         """Open an episode; one of new wording ends those that may have been its beginning, and begins with them."""
         transitions: list[LogTransition] = []
         place = LOG_KINDS.index(kind)
-        windows = anomalous = max(service.runs[-1] if joint else service.runs[place], 1)
+        windows = anomalous = max(service.lengths[-1 if joint else place], 1)
         started_ms = window.start_ms - (windows - 1) * window.length_ms
         earliest_ms = window.start_ms - REWORDED_WINDOWS * window.length_ms
         for other in list(service.open):
@@ -291,6 +305,27 @@ class LogJudge:
         if reason != "superseded":
             service.closed_ms[LOG_KINDS.index(episode.kind)] = window.end_ms
         return _told(service, episode, window, "closed", reason)
+
+
+def is_sustained(run: Sequence[float], policy: LogPolicy) -> bool:
+    """Whether at least ``sustained_windows`` running are together as rare as so many at ``sustained_min``."""
+    least = policy.sustained_windows
+    bar = together([policy.sustained_min] * least) - ROUNDING
+    return any(together(run[start:]) >= bar for start in range(len(run) - least + 1))
+
+
+def together(digits: Sequence[float]) -> float:
+    """-log10 p that independent windows are together as rare as these.
+
+    Source: Fisher (1932), "Statistical methods for research workers", section 21.1: -2 ln of the product of k
+    probabilities is chi-squared with 2 k degrees of freedom.
+    """
+    total = sum(digits)
+    x, term, series = math.log(10.0) * total, 1.0, 1.0
+    for k in range(1, len(digits)):
+        term *= x / k
+        series += term
+    return total - math.log10(series)
 
 
 def _severity(window: _Window, kind: LogKind, evidence: float, templates: Sequence[LogTemplate]) -> Severity:

@@ -127,11 +127,13 @@ def severity_of(
 ) -> Severity:
     """How bad a window is: by its evidence, within what the lines themselves allow.
 
-    Lines of errors may be critical, and fatal ones are an error at least; warnings, lines of unknown class and missing
-    lines may be an error; information and debugging stay a warning. New wording is a warning, whatever class its new
-    templates have, unless the share of bad lines rises with it: then the evidence for that counts.
+    Lines of errors may be critical, and are an error at least where they are what is new or what surges, fatal ones
+    everywhere; warnings, lines of unknown class and missing lines may be an error; information and debugging stay a
+    warning. New wording is a warning, whatever class its new templates have, unless the share of bad lines rises with
+    it: then the evidence for that counts.
     """
-    rising = rising_class(findings, policy.sustained_min)
+    surging = kind == "log.severity_surge"
+    rising = rising_class(findings, 0.0 if surging else policy.sustained_min)
     worst = rising
     if kind == "log.format_change":
         evidence = findings.signals[SEVERITY] if rising else 0.0
@@ -141,4 +143,5 @@ def severity_of(
         evidence = max(evidence, findings.signals[SEVERITY])
     most = 2 if worst >= ERROR else int(worst in {UNKNOWN, WARNING} or kind == "log.vanished")
     level = min(most, (evidence >= policy.severity_error) + (evidence >= policy.severity_critical))
-    return SEVERITIES[max(level, int(worst == FATAL))]
+    least = worst == FATAL or (worst == ERROR and (surging or kind == "log.new_template"))
+    return SEVERITIES[max(level, int(least))]

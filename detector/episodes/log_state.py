@@ -65,8 +65,10 @@ class LogEpisode:
 
 @dataclass(slots=True)
 class LogService:
-    """What is kept of one service. ``runs`` are windows running with evidence, by ``LOG_KINDS`` and last for any.
+    """What is kept of one service.
 
+    ``runs`` are digits of the last few windows running, by ``LOG_KINDS`` and last of all signals; ``lengths`` is how
+    many windows each has run.
     ``window_ms`` is the start of the last window judged, ``reworded_ms`` of the last that saw lines being reworded,
     ``closed_ms`` by ``LOG_KINDS`` the end of the one in which an episode closed. ``open`` has the most specific first.
     """
@@ -75,14 +77,21 @@ class LogService:
     begun: int = 0
     window_ms: int = NEVER_MS
     reworded_ms: int = NEVER_MS
-    runs: list[int] = field(default_factory=lambda: [0] * (len(LOG_KINDS) + 1))
+    lengths: list[int] = field(default_factory=lambda: [0] * (len(LOG_KINDS) + 1))
+    runs: list[list[float]] = field(default_factory=lambda: [[] for _ in range(len(LOG_KINDS) + 1)])
     closed_ms: list[int] = field(default_factory=lambda: [NEVER_MS] * len(LOG_KINDS))
     open: list[LogEpisode] = field(default_factory=list)
 
     def copy(self) -> "LogService":
         """The same, apart from this one; what never changes is shared."""
         open_ = [replace(episode) for episode in self.open]
-        return replace(self, runs=self.runs.copy(), closed_ms=self.closed_ms.copy(), open=open_)
+        return replace(
+            self,
+            lengths=self.lengths.copy(),
+            runs=[run.copy() for run in self.runs],
+            closed_ms=self.closed_ms.copy(),
+            open=open_,
+        )
 
     def nbytes(self) -> int:
         """About what it takes in memory."""
@@ -98,7 +107,7 @@ class LogService:
         """Whether the numbers of a stored service can be those of one."""
         kinds = [LOG_KINDS.index(episode.kind) for episode in self.open]
         return (
-            len(self.runs) == len(LOG_KINDS) + 1
+            len(self.runs) == len(self.lengths) == len(LOG_KINDS) + 1
             and len(self.closed_ms) == len(LOG_KINDS)
             and kinds == sorted(set(kinds))
             and len(self.open) <= self.begun

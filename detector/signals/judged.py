@@ -11,7 +11,7 @@ from detector.compiled import compiled
 from detector.signals import counts as ct
 from detector.signals.novelty import rarity
 from detector.signals.records import CLASSES, LEVELS, ROLL_WINDOWS
-from detector.signals.shares import CELL_MIN, REST_MIN, REST_SPREAD, cell_spread, g_term, share_expected
+from detector.signals.shares import CELL_MIN, REST_MIN, REST_SPREAD, cell_spread, g_term, share_digits, share_expected
 from detector.signals.tails import none_digits
 
 LN_10: Final = math.log(10.0)
@@ -99,7 +99,7 @@ def judge_templates(
         found[LOOKED_AT] += 1.0
         judged[i, UP], judged[i, DOWN] = up, down
         found[MOST_UP], found[MOST_DOWN] = max(found[MOST_UP], up), max(found[MOST_DOWN], down)
-        up, down = ct.digits(x, share_mean, share_variance)
+        up, down = share_digits(x, lines, share_mean, share_variance)
         judged[i, SHARE_UP], judged[i, SHARE_DOWN] = up, down
         found[MOST_SHARE_UP] = max(found[MOST_SHARE_UP], up)
         found[MOST_SHARE_DOWN] = max(found[MOST_SHARE_DOWN], down)

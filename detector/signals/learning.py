@@ -18,7 +18,7 @@ from detector.signals.judged import DOWN, MEAN, SHARE_DOWN, SHARE_MEAN, SHARE_UP
 from detector.signals.rates import faded
 from detector.signals.shares import learn_share
 
-HIGH: Final = 3.0
+HIGH: Final = 2.0
 """Digits from which learning is slowed."""
 SLOWED: Final = 0.1
 HELD_MAX: Final = 30

@@ -122,7 +122,7 @@ class ServiceSignals:
     def close(self, slot: int, window_ms: int) -> WindowFindings:
         """Judge the window that starts at ``window_ms``, learn from it, and clear it."""
         assert not any(start_ms < window_ms for start_ms in self._open), "an earlier window is open"
-        window = self._window(window_ms)
+        window = self._open.pop(window_ms, None) or self._fresh()
         seen, used = self.windows_seen, self._used
         close_window(
             self._rows[:used],
@@ -154,7 +154,7 @@ class ServiceSignals:
             out=self._out,
         )
         window.clear()
-        self._spare.append(self._open.pop(window_ms))
+        self._spare.append(window)
         return found
 
     def skip(self, windows: int) -> None:
@@ -211,9 +211,12 @@ class ServiceSignals:
         window = self._open.get(window_ms)
         if window is None:
             assert len(self._open) < OPEN_MAX, "too many windows are open"
-            window = self._spare.pop() if self._spare else OpenWindow(len(self._rows))
-            self._open[window_ms] = window
+            window = self._open[window_ms] = self._fresh()
         return window
+
+    def _fresh(self) -> OpenWindow:
+        """A window without lines."""
+        return self._spare.pop() if self._spare else OpenWindow(len(self._rows))
 
     def _grow(self, number: int) -> None:
         """Make room for the template with this number."""

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from detector.compiled import compiled
-from detector.signals.counts import PRIOR_EVENTS, clump_of, slow_mean, spread_of
+from detector.signals.counts import PRIOR_EVENTS, clump_of, digits, slow_mean, spread_of
 from detector.signals.rates import RATE_GAIN
 from detector.signals.tails import gamma_digits
 
@@ -48,6 +48,19 @@ def share_expected(row: np.void, lines: float, recent_lines: float, all_slow: fl
     return mean, spread_of(mean, events, square, clump_of(row, slow), float(row["active"])) + mean * mean / (
         events + 1.0
     )
+
+
+@compiled
+def share_digits(x: float, lines: float, mean: float, variance: float) -> tuple[float, float]:
+    """-log10 P of a share as large, and as small.
+
+    Where it is more than half of the lines the rest is judged, too: whichever has the longer tail counts.
+    """
+    up, down = digits(x, mean, variance)
+    if 2.0 * mean <= lines:
+        return up, down
+    rest_up, rest_down = digits(lines - x, max(lines - mean, MEAN_MIN), variance)
+    return min(up, rest_down), min(down, rest_up)
 
 
 @compiled

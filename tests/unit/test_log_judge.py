@@ -75,6 +75,23 @@ class TestOpening:
     def test_windows_with_a_gap_between_them_are_not_running(self) -> None:
         assert feed(new_judge(), [findings(0, mix=4.5), findings(2, mix=4.5)]) == []
 
+    def test_windows_that_say_little_each_open_when_they_are_as_rare_together(self) -> None:
+        weak = [findings(minute, severity=digits) for minute, digits in enumerate((3.7, 2.6, 2.5, 2.3))]
+        (opened,) = feed(new_judge(), weak)
+        assert (opened.kind, opened.windows, opened.detected_ms) == (
+            "log.severity_surge",
+            4,
+            START_MS + 4 * MINUTE_MS,
+        )
+        assert not feed(new_judge(), [*weak[:2], findings(2, severity=0.5), *weak[3:]])
+        assert not feed(new_judge(), [findings(minute, mix=1.5) for minute in range(30)])
+
+    def test_an_episode_goes_on_while_its_windows_are_rare_together(self) -> None:
+        weak = [findings(minute, severity=3.0) for minute in range(20)]
+        (opened, *_, last) = feed(new_judge(), weak)
+        assert (opened.state, last.state) == ("opened", "updated")
+        assert feed(new_judge(), [*weak, *quiet(20, 21, 22)])[-1].ended_ms == START_MS + 20 * MINUTE_MS
+
     def test_different_signals_run_together(self) -> None:
         (opened,) = feed(new_judge(), [findings(0, count_up=4.5), findings(1, new=4.2)])
         assert opened.kind == "log.new_template"
@@ -264,7 +281,7 @@ class TestSeverity:
             (1, "warning", "warning", "warning"),
             (2, "warning", "warning", "warning"),
             (3, "warning", "error", "error"),
-            (4, "warning", "error", "critical"),
+            (4, "error", "error", "critical"),
             (5, "error", "error", "critical"),
         ],
     )
@@ -287,11 +304,7 @@ class TestSeverity:
         bad = template(1, 42, new=True, severity=4)
         windows = [findings(minute, bad, new=digits) for minute, digits in enumerate((9.0, 13.0, 9.0, 31.0, 9.0))]
         transitions = feed(new_judge(), windows)
-        assert [(each.state, each.severity) for each in transitions] == [
-            ("opened", "warning"),
-            ("updated", "error"),
-            ("updated", "critical"),
-        ]
+        assert [(each.state, each.severity) for each in transitions] == [("opened", "error"), ("updated", "critical")]
         (closed,) = feed(new_judge(), [windows[3], *quiet(4, 5, 6)])[1:]
         assert closed.severity == "critical"
 
@@ -570,7 +583,7 @@ class TestSnapshots:
         assert "of 2 services, not of 1" in self.refused(columns, [0])
         assert "policy" in self.refused(changed(b'"policy":0', b'"policy":1'))
         assert "cannot be" in self.refused(changed(b'"begun":1', b'"begun":0'))
-        assert "cannot be" in self.refused(changed(b'"runs":[0', b'"runs":[0,0'))
+        assert "cannot be" in self.refused(changed(b'"lengths":[0', b'"lengths":[0,0'))
 
 
 class TestPolicies:

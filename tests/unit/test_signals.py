@@ -105,6 +105,21 @@ class TestSignals:
         assert digits(found, "mix") > 6.0
         assert digits(found, "share_down") > 3.0
 
+    def test_a_share_of_most_lines_is_as_quiet_as_its_rest(self) -> None:
+        # 80 % of the lines, of a template that scatters like a negative binomial with phi 0.5
+        service = Service([INFO] * 4)
+        source = np.random.default_rng(4)
+        rates = np.array([50.0, 40.0, 30.0])
+        found = [service.play([source.poisson(source.gamma(2.0, 240.0)), *source.poisson(rates)]) for _ in range(3_000)]
+        assert sum(digits(each, "share_down") > 4.0 for each in found) <= 3
+        assert digits(service.play([0, 50, 40, 30]), "mix") > 3.0
+
+    def test_a_clump_beside_a_dominating_template_does_not_take_its_share(self) -> None:
+        service = Service([INFO, INFO])
+        source = np.random.default_rng(1)
+        found = [service.play([source.poisson(20.0), 12 * (k % DAY == 700)]) for k in range(4 * DAY)]
+        assert max(digits(each, "share_down") for each in found) < 4.0
+
     def test_a_template_that_comes_regularly_and_stays_away_has_vanished(self) -> None:
         found = grown().play([60, 0, 20, 10, 5, 1])
         assert digits(found, "count_down") > 6.0
@@ -218,6 +233,12 @@ class TestBounds:
             signals.count(k * WINDOW_MS, empty, empty.astype(np.int8))
         with pytest.raises(AssertionError, match="too many windows"):
             signals.count(OPEN_MAX * WINDOW_MS, empty, empty.astype(np.int8))
+
+    def test_a_window_without_lines_is_closed_before_three_open_ones(self) -> None:
+        signals = ServiceSignals(SignalLimits())
+        for k in (1, 2, 3):
+            signals.count(k * WINDOW_MS, np.ones(k, np.int64), np.ones(k, np.int8))
+        assert [signals.close(0, k * WINDOW_MS).lines for k in range(5)] == [0, 1, 2, 3, 0]
 
     def test_windows_are_closed_in_order(self) -> None:
         signals = ServiceSignals(SignalLimits())
