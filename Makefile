@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NAB ?=
 LABELLED ?=
+LOGHUB ?=
+NEZHA ?=
 NODES ?= 1
 KILLS ?= 200
 SEED ?= 1
@@ -41,9 +43,10 @@ format: $(STAMP) ## apply formatting and safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## run the benchmarks and write benchmarks/README.md (NAB=, LABELLED=: folders of labelled data)
+bench: $(STAMP) ## run the benchmarks and write benchmarks/README.md (NAB=, LABELLED=, LOGHUB=, NEZHA=: folders)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
-	$(BIN)/python -m benchmarks.report $(if $(NAB),--nab $(NAB)) $(if $(LABELLED),--labelled $(LABELLED))
+	$(BIN)/python -m benchmarks.report $(if $(NAB),--nab $(NAB)) $(if $(LABELLED),--labelled $(LABELLED)) \
+		$(if $(LOGHUB),--loghub $(LOGHUB)) $(if $(NEZHA),--nezha $(NEZHA))
 
 schedules: $(STAMP) ## ten thousand seeded schedules of exactly-once delivery, on the broker in memory (COUNT=, SEED=)
 	$(BIN)/python -m tests.simulation.schedules --count $(COUNT) --seed $(SEED)

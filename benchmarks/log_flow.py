@@ -4,10 +4,12 @@
 batches of 2,000 records, of about 71, 140 and 539 characters; generated, seeded, no line twice. The first third warms
 everything up, the rest is measured: lines per second of processor time. Beside it, in the same run, the same with
 drain3 in the place of our miner, with the masks of its example and without: its time per line on the messages and the
-rest of our time. The last line is JSON.
+rest of our time. Then the bytes of a snapshot per template, counts and histories of windows included. The last line is
+JSON.
 """
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ from benchmarks.report_line import note, show
 from detector.batches import RecordBatch
 from detector.ports import TopicPartition
 from detector.settings import LogsSettings, Settings
+from detector.state import encode
 from detector.templates import TemplateMiner
 from detector.wiring_logs import LogPipelineFactory
 
@@ -131,8 +134,8 @@ def hash_of(line: bytes) -> int:
     return sum(line[:4])
 
 
-def rate(stream: Stream) -> float:
-    """Warm lines per second of processor time through the pipeline."""
+def rate(stream: Stream) -> tuple[float, float]:
+    """Warm lines per second of processor time through the pipeline, and bytes of its snapshot per template."""
     settings = Settings.model_construct(logs=LogsSettings.model_validate({"format": stream.format}))
     pipeline = LogPipelineFactory(settings, timer=lambda: 0.0)(TopicPartition("bench", 0))
     per_record = stream.lines / len(stream.records)
@@ -151,7 +154,8 @@ def rate(stream: Stream) -> float:
             seconds += time.process_time() - began_s
             measured += output.counts.samples
         assert not output.rejects, output.rejects[0]
-    return measured / seconds
+    templates = output.logs.templates_held if output.logs is not None else 0
+    return measured / seconds, len(encode(*pipeline.snapshot(offset=offset, cluster=""))) / templates
 
 
 def mining_seconds(texts: Sequence[Text]) -> dict[str, float]:
@@ -177,14 +181,17 @@ def main() -> None:
     parser.add_argument("--only", help="formats whose name begins so")
     options = parser.parse_args()
     result: dict[str, dict[str, dict[str, int]]] = {}
+    sizes: list[float] = []
     for size in SIZES:
         texts = texts_of(options.lines // LINES_PER_REQUEST * LINES_PER_REQUEST, size)
         mining = mining_seconds(texts)
         for stream in streams(texts, options.only):
-            rates = {OURS: rate(stream)}
+            ours, state_bytes = rate(stream)
+            rates = {OURS: ours}
             rest_s = max(1 / rates[OURS] - mining[OURS], 0.0)
             rates |= {name: 1 / (rest_s + seconds) for name, seconds in mining.items() if name != OURS}
-            note(f"{stream.title}, {size}: {rates[OURS]:,.0f}")
+            sizes.append(state_bytes)
+            note(f"{stream.title}, {size}: {rates[OURS]:,.0f}; {state_bytes:.0f} bytes per template")
             for name, value in rates.items():
                 result.setdefault(stream.title, {}).setdefault(name, {})[str(size)] = round(value)
     names = list(next(iter(result.values())))
@@ -193,7 +200,9 @@ def main() -> None:
         for title, found in result.items()
     ]
     columns = ("format", *(f"{size} characters" for size in SIZES), *(f"with {name}, 71" for name in names[1:]))
-    show("Log lines per second, end to end", columns, rows, {"benchmark": "log_flow", "lines_per_s": result})
+    middle = round(statistics.median(sizes))
+    summary = {"benchmark": "log_flow", "lines_per_s": result, "state_bytes_per_template": middle}
+    show("Log lines per second, end to end", columns, rows, summary)
 
 
 if __name__ == "__main__":

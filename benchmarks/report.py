@@ -13,7 +13,7 @@ from typing import Final
 
 from benchmarks.report_line import note
 
-BENCHMARKS: Final = ("pipeline", "decode", "learners", "scenarios", "garbage")
+BENCHMARKS: Final = ("pipeline", "decode", "learners", "scenarios", "garbage", "log_flow", "logs", "log_counts")
 PICTURES: Final = Path(__file__).with_name("pictures")
 README: Final = Path(__file__).with_name("README.md")
 HEAD: Final = """# Benchmarks
@@ -35,12 +35,17 @@ one table come from one run.
   and rrcf.
 - `garbage`: a million records on real Kafka, one in a hundred of them garbage, in some hundred shapes for all reject
   reasons; every dead letter is compared with what was sent. Ends with 3 when one is missing, wrong or too many.
+- `log_flow`: log records of every format through the whole pipeline of a partition, for messages of 71, 140 and 539
+  characters, beside drain3 in the place of our miner; bytes of state per template.
+- `logs`: lines per second of mining templates, cold and warm, short, long and random lines, beside drain3.
+- `log_counts`: false alarms of counts of templates, of calm services and their episodes, and deploys that reword.
+- `loghub` and `nezha`, where their data is given (`LOGHUB=DIR NEZHA=DIR`): templates found in labelled log sets
+  (`*_structured.csv` of Loghub), beside drain3; and which of 27 services a fault was injected into, by their logs.
 
-Too long for `make bench`, to be run alone:
+Too long for `make bench`, or parts of what is above, to be run alone:
 
 - `delivery`: exactly once with snapshots beside at least once without, in turns on one topic of real Kafka.
-- `loghub --data DIR`: templates found in labelled log sets (`*_structured.csv` of Loghub), beside drain3.
-- `logs`: lines per second of mining templates, cold and warm, short, long and random lines, beside drain3.
+- `log_decode` and `log_text`: decoding alone, in JSON and protobuf, and of text, with joining and mining.
 - `restore`: how long copying a large state stops scoring, and how soon a million series are back, without a broker.
 - `bootstrap`: how fast history is learnt, from the topic and from a file, and what live partitions notice of it.
 - `large_state`: half a million series in one partition through real brokers; ends with 3 when a snapshot fails.
@@ -70,6 +75,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--nab", type=Path, help="folder of the Numenta benchmark's corpus")
     parser.add_argument("--labelled", type=Path, help="folder of labelled series")
+    parser.add_argument("--loghub", type=Path, help="folder of labelled log sets")
+    parser.add_argument("--nezha", type=Path, help="folder of logs with injected faults")
     arguments = parser.parse_args()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     parts = [HEAD.format(machine=machine)]
@@ -79,6 +86,9 @@ def main() -> None:
         parts.append(f"## {name}\n\n```\n{found}\n```\n")
     parts += [pictured("nab", arguments.nab)] if arguments.nab else []
     parts += [pictured("labelled", arguments.labelled)] if arguments.labelled else []
+    for name, data in (("loghub", arguments.loghub), ("nezha", arguments.nezha)):
+        if data is not None:
+            parts.append(f"## {name}\n\n```\n{output_of(name, '--data', str(data))}\n```\n")
     README.write_text("\n".join(parts), encoding="utf-8")
     note(f"wrote {README.name}")
 
