@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from detector.batches import BatchCounts, Event, IntArray, LogCounts, RecordBatch, Reject
+from detector.batches import TIMESTAMP_UNKNOWN, BatchCounts, Event, IntArray, LogCounts, RecordBatch, Reject
 from detector.encoders import Provenance
-from detector.log_batches import LogBatch
+from detector.log_batches import CONTINUES, ENDS_TRACEBACK, LogBatch
 from detector.passage import StageTimes
 from detector.templates import MinerCounts
 
@@ -66,6 +66,15 @@ def by_service(slots: IntArray, own: IntArray) -> Iterator[tuple[int, IntArray]]
     edges = np.flatnonzero(np.diff(slots[by_service])) + 1
     for part in np.split(by_service, edges):
         yield int(slots[part[0]]), part
+
+
+def own_times(lines: LogBatch) -> IntArray:
+    """Event times as far as lines tell them: one that goes on with another has that one's, whatever stands beside it.
+
+    Its broker's timestamp says nothing of the event where records are sent again later; it must not move the watermark.
+    """
+    goes_on = (lines.parts == CONTINUES) | (lines.parts == ENDS_TRACEBACK)
+    return np.where(goes_on, TIMESTAMP_UNKNOWN, lines.times_ms) if goes_on.any() else lines.times_ms
 
 
 def part_of(lines: LogBatch, start: int, stop: int) -> LogBatch:

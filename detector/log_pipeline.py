@@ -29,7 +29,7 @@ from detector.decoders import JoinCounts, Joiner, LabelFault, LogDecoder
 from detector.encoders import LogEncoder, LogModelFacts, Provenance
 from detector.episodes import LogJudge, LogPolicyBook
 from detector.log_batches import LogBatch, LogTransition
-from detector.log_passage import LogPassage, by_service, part_of
+from detector.log_passage import LogPassage, by_service, own_times, part_of
 from detector.log_services import Lines, LogService, Redact, ServiceLimits, laid_out, lines_of, taken_apart
 from detector.passage import StageTimes
 from detector.series import NO_SLOT, Routed, SeriesTable, identify
@@ -198,14 +198,16 @@ class LogPipeline:
         lines = self._decoder.decode(batch)
         stages.end("decode")
         passage = LogPassage(batch, lines, stages)
+        times_ms = own_times(lines)
         start = 0
         while start < len(lines):
-            stop = self._next_close(lines.times_ms, start)
+            stop = self._next_close(times_ms, start)
             if stop > start:
                 joined = self._joiner.feed(part_of(lines, start, stop))
                 passage.join_rejects += joined.rejects
-                self._take(passage, joined)
-                self._watermark_ms = max(self._watermark_ms, int(lines.times_ms[start:stop].max()))
+                newest_ms = max(self._watermark_ms, int(times_ms[start:stop].max()))
+                self._take(passage, joined, newest_ms)
+                self._watermark_ms = newest_ms
                 start = stop
             else:
                 self._close(passage, start)
@@ -222,9 +224,10 @@ class LogPipeline:
         first = int(reaching.argmax())
         return start + first if reaching[first] else len(times_ms)
 
-    def _take(self, passage: LogPassage, lines: LogBatch) -> None:
-        """Find the services of these lines, and give each its own."""
-        windows_ms = lines.times_ms - lines.times_ms % self._times.length_ms
+    def _take(self, passage: LogPassage, lines: LogBatch, newest_ms: int) -> None:
+        """Find the services of these lines, and give each its own; none is later than ``newest_ms``."""
+        times_ms = np.minimum(lines.times_ms, newest_ms)
+        windows_ms = times_ms - times_ms % self._times.length_ms
         timely = windows_ms >= self._times.oldest_open(self._watermark_ms)
         passage.counts.late += len(lines) - int(np.count_nonzero(timely))
         slots = np.full(len(lines), NO_SLOT, np.int64)
@@ -274,7 +277,7 @@ class LogPipeline:
         time_ms, row = int(lines.times_ms[position]), int(lines.rows[position])
         cause = passage.cause(position)
         first_ms, next_ms = self._times.oldest_open(self._watermark_ms), self._times.oldest_open(time_ms)
-        self._take(passage, self._joiner.flush(next_ms))
+        self._take(passage, self._joiner.flush(next_ms), self._watermark_ms)
         silent_ms = max(min(next_ms, self._watermark_ms - self._watermark_ms % length_ms + length_ms), first_ms)
         slots = self._series.live_slots()
         for window_ms in range(first_ms, silent_ms, length_ms):
