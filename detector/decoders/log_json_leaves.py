@@ -11,7 +11,7 @@ from detector.batches import IntArray
 from detector.decoders.json_lines import Fault
 from detector.decoders.log_decoder import LogPaths
 from detector.decoders.log_json_fields import Fields, Profile, first_of
-from detector.decoders.log_lines import LineColumns, encoded, trace_of
+from detector.decoders.log_lines import LineColumns, encoded, traces_of
 from detector.decoders.log_service import ServiceReader
 from detector.decoders.log_severity import SeverityMemo
 from detector.decoders.time_columns import column_ms, value_ms
@@ -80,7 +80,7 @@ class Leaves:
             times_ms=self.times_ms(points),
             severities=self.severities(points),
             keys=self._services.keys(points),
-            traces=None if traces.count(None) == len(traces) else list(map(trace_of, traces)),
+            traces=None if traces.count(None) == len(traces) else traces_of(traces),
         )
 
     def severities(self, points: Sequence[Any]) -> SeverityArray:

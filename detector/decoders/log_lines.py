@@ -84,6 +84,17 @@ def trace_of(value: object) -> str | None:
     return str(value) if type(value) is int and 0 < value < 1 << 128 else None
 
 
+def traces_of(values: Sequence[object]) -> list[str | None]:
+    """``trace_of`` of each; at once where all are texts in order, as nearly always."""
+    texts = [value for value in values if type(value) is str]
+    whole = "".join(texts)
+    if len(texts) + values.count(None) < len(values) or not (whole.isascii() and (whole.isprintable() or not whole)):
+        return list(map(trace_of, values))
+    if max(map(len, texts), default=0) > TRACE_CHARACTERS_MAX:
+        return list(map(trace_of, values))
+    return [value if value and (value[0] != "0" or value.strip("0")) else None for value in values]  # type: ignore[index, attr-defined, misc]  # texts, as was seen
+
+
 def log_batch(
     batch: RecordBatch,
     columns: LineColumns,

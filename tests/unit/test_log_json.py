@@ -5,10 +5,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detector.batches import TIMESTAMP_UNKNOWN
 from detector.decoders.decoder import NamedLabels
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
+from detector.decoders.log_lines import trace_of, traces_of
 from detector.decoders.log_registry import LOG_DECODERS
 from detector.decoders.log_severity import ERROR, FATAL, INFO, UNKNOWN, WARNING
 from detector.errors import UsageError
@@ -418,3 +421,8 @@ class TestRecords:
     def test_records_that_end_with_a_newline_need_no_pieces(self) -> None:
         assert not decoded(b'{"message":"a"}\n', b'{"message":"b"}\n').in_pieces
         assert decoded(b'{"message":"a"}', b"-").in_pieces
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=8), st.sampled_from(["0" * 32, "0a", "a" * 129]), st.integers())))
+def test_trace_ids_of_a_column_are_those_of_each(values: list[object]) -> None:
+    assert traces_of(values) == [trace_of(value) for value in values]
