@@ -31,8 +31,8 @@ WARM_UP_SILENCE: Final = 180
 LOGS: Final = "logs"
 """Name of the way of log lines, beside those of the learners."""
 
-LOG_MINUTES: Final = 45
-"""Windows enough for every signal to leave its warm-up; the last ten are a fault."""
+LOG_MINUTES: Final = 240
+"""Windows enough for every signal to leave its warm-up, and to know what is rare; the last ten are a fault."""
 LOG_FAULT_MINUTES: Final = 10
 QUEUES: Final = ("orders", "mails", "refunds", "invoices", "returns")
 """Words that take one place in a message: their templates become one."""

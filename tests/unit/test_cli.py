@@ -112,7 +112,14 @@ class TestCheck:
 
 class TestSchema:
     def test_without_a_name_it_lists_all(self) -> None:
-        assert invoke("schema")[1].split() == ["anomaly", "metric", "dead-letter", "asyncapi", "settings"]
+        assert invoke("schema")[1].split() == [
+            "anomaly",
+            "log-anomaly",
+            "metric",
+            "dead-letter",
+            "asyncapi",
+            "settings",
+        ]
 
     @pytest.mark.parametrize("name", list(schemas_by_name()))
     def test_each_is_printed_as_it_is_published(self, name: str) -> None:
@@ -125,7 +132,7 @@ class TestSchema:
         code, _, stderr = invoke("schema", "x")
         assert (code, stderr.splitlines()) == (
             2,
-            ["schema: there is no 'x'; there are anomaly, metric, dead-letter, asyncapi, settings"],
+            ["schema: there is no 'x'; there are anomaly, log-anomaly, metric, dead-letter, asyncapi, settings"],
         )
 
 
