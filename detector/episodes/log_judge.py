@@ -10,7 +10,6 @@ from detector.batches import EndReason, IntArray, Severity, TransitionState
 from detector.columns import Columns
 from detector.episodes.log_kinds import (
     FORMAT_CHANGE,
-    FORMAT_PLACE,
     NOTHING,
     RANKS,
     REWORDED_KINDS,
@@ -21,6 +20,7 @@ from detector.episodes.log_kinds import (
     weigh,
 )
 from detector.episodes.log_policies import LogPolicy
+from detector.episodes.log_runs import go_on, is_sustained
 from detector.episodes.log_state import Leaving, LogCopy, LogEpisode, LogService, services_of
 from detector.episodes.policies import SEVERITIES
 from detector.log_batches import LOG_KINDS, LogKind, LogSample, LogTemplate, LogTransition, WindowFindings
@@ -38,12 +38,6 @@ COOLED: Final[dict[LogKind, frozenset[LogKind]]] = {
 } | {"log.format_change": REWORDED_KINDS | {"log.format_change"}}
 """What may not open for a while after an episode of a kind has closed: what is no more specific. After new wording only
 what that does by itself: a deploy that breaks something is told."""
-
-RUN_DIGITS_MIN: Final = 1.0
-"""Of a window that goes on with a run: calm ones have more one time in ten."""
-RUN_WINDOWS_MAX: Final = 5
-"""Windows of a run that are looked at together, or as many as the policy asks for."""
-ROUNDING: Final = 1e-9
 
 Describe = Callable[[WindowFindings], tuple[tuple[LogTemplate, ...], tuple[LogSample, ...]]]
 """Shows the templates of findings, in their order, and lines of them, redacted."""
@@ -115,7 +109,7 @@ class LogJudge:
         service = self._services[findings.slot]
         assert findings.window_ms > service.window_ms, "windows of a service are judged in order, each once"
         window = self._weighed(service, row, findings, window_length_ms, describe)
-        self._run(service, window)
+        go_on(service, window.own, window.combined, window.start_ms, window.length_ms, window.policy)
         self._follow(service, window)
         kind, joint = self._choose(service, window)
         transitions = [] if kind is None else self._begin(service, window, kind, joint=joint)
@@ -177,27 +171,6 @@ class LogJudge:
         reworded = findings.window_ms - service.reworded_ms <= REWORDED_WINDOWS * length_ms
         own = weigh(findings.signals, reworded=reworded)
         return _Window(row, findings, length_ms, policy, own, findings.combined, describe)
-
-    @staticmethod
-    def _run(service: LogService, window: _Window) -> None:
-        """Go on with the runs; a quiet window or a gap ends one. New wording goes on with those that it explains."""
-        runs = service.runs
-        if service.window_ms + window.length_ms != window.start_ms:
-            runs[:] = [[] for _ in runs]
-            service.lengths[:] = [0] * len(runs)
-        if service.reworded_ms == window.start_ms:
-            places = [LOG_KINDS.index(kind) for kind in LOG_KINDS if kind in {*REWORDED_KINDS, "log.format_change"}]
-            loudest = max(places, key=lambda place: sum(runs[place]))
-            runs[FORMAT_PLACE], service.lengths[FORMAT_PLACE] = runs[loudest].copy(), service.lengths[loudest]
-        single = max(window.own)
-        joint = max(window.combined, single) if single >= window.policy.sustained_min else window.combined
-        for place, (run, evidence) in enumerate(zip(runs, (*window.own, joint), strict=True)):
-            service.lengths[place] = service.lengths[place] + 1 if evidence >= RUN_DIGITS_MIN else 0
-            if evidence >= RUN_DIGITS_MIN:
-                run.append(min(evidence, window.policy.single_min))
-                del run[: -max(RUN_WINDOWS_MAX, window.policy.sustained_windows)]
-            else:
-                run.clear()
 
     def _follow(self, service: LogService, window: _Window) -> None:
         """Take the window into the open episodes; what is evidence of no open kind belongs to the loudest of them."""
@@ -305,27 +278,6 @@ class LogJudge:
         if reason != "superseded":
             service.closed_ms[LOG_KINDS.index(episode.kind)] = window.end_ms
         return _told(service, episode, window, "closed", reason)
-
-
-def is_sustained(run: Sequence[float], policy: LogPolicy) -> bool:
-    """Whether at least ``sustained_windows`` running are together as rare as so many at ``sustained_min``."""
-    least = policy.sustained_windows
-    bar = together([policy.sustained_min] * least) - ROUNDING
-    return any(together(run[start:]) >= bar for start in range(len(run) - least + 1))
-
-
-def together(digits: Sequence[float]) -> float:
-    """-log10 p that independent windows are together as rare as these.
-
-    Source: Fisher (1932), "Statistical methods for research workers", section 21.1: -2 ln of the product of k
-    probabilities is chi-squared with 2 k degrees of freedom.
-    """
-    total = sum(digits)
-    x, term, series = math.log(10.0) * total, 1.0, 1.0
-    for k in range(1, len(digits)):
-        term *= x / k
-        series += term
-    return total - math.log10(series)
 
 
 def _severity(window: _Window, kind: LogKind, evidence: float, templates: Sequence[LogTemplate]) -> Severity:
