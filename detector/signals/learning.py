@@ -18,8 +18,11 @@ from detector.signals.judged import DOWN, MEAN, SHARE_DOWN, SHARE_MEAN, SHARE_UP
 from detector.signals.rates import faded
 from detector.signals.shares import learn_share
 
-HIGH: Final = 2.0
+HIGH: Final = 3.0
 """Digits from which learning is slowed."""
+HIGH_OF_ERRORS: Final = 2.0
+"""The same of severities and of new templates: what is new among errors says little at first, and must not be learnt
+before the next windows have said the same."""
 SLOWED: Final = 0.1
 HELD_MAX: Final = 30
 REPLACED_SPEED: Final = 30.0

@@ -14,6 +14,7 @@ from detector.signals import judged as jd
 from detector.signals.learning import (
     HELD_MAX,
     HIGH,
+    HIGH_OF_ERRORS,
     SLOWED,
     learn_series,
     learn_templates,
@@ -281,8 +282,8 @@ def _pace(service: np.void, out: FloatArray) -> float:
         service["changing"] -= 1
     if service["changing"] > 0:
         return 1.0
-    high = max(out[MIX], out[SEVERITY], out[SHARE_UP], out[SHARE_DOWN], out[NEW])
-    if high > HIGH:
+    high = max(out[MIX], out[SHARE_UP], out[SHARE_DOWN])
+    if high > HIGH or max(out[SEVERITY], out[NEW]) > HIGH_OF_ERRORS:
         service["held"] += 1
         return SLOWED
     if service["held"] > 0:
