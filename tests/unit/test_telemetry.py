@@ -95,7 +95,18 @@ class TestTable:
                 assert metric.unit in metric.name, metric.name
 
     def test_labels_are_of_bounded_kinds(self) -> None:
-        bounded = {"topic", "partition", "reason", "state", "stage", "change", "format", "lines", "version", "config_hash"}
+        bounded = {
+            "topic",
+            "partition",
+            "reason",
+            "state",
+            "stage",
+            "change",
+            "format",
+            "lines",
+            "version",
+            "config_hash",
+        }
         assert {label for metric in METRICS for label in metric.labels} <= bounded
 
     def test_every_metric_appears_in_the_exposition(self) -> None:
