@@ -276,7 +276,7 @@ class LogService:
         """Follow what became of a template's number, at a line of this window."""
         number = change.number
         if change.kind == "created":
-            self._severities[number] = severity_of(self._miner.template(number).text)
+            self._severities[number] = severity_of(change.text)
             self._fresh.setdefault(window_ms, set()).add(number)
             self._make_room(number)
         elif change.kind == "merged":

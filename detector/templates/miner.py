@@ -128,10 +128,8 @@ class TemplateMiner:
         if not live:
             raise KeyError(number)
         record = forest.records[live]
-        text = tk.shown(forest.shown[live]).decode(errors="replace")
-        return Template(
-            live, f"{forest.ids[live]:016x}", text, int(record["count"]), int(record["first"]), int(record["last"])
-        )
+        text, template_id = self._text(live), f"{forest.ids[live]:016x}"
+        return Template(live, template_id, text, int(record["count"]), int(record["first"]), int(record["last"]))
 
     def number_of(self, template_id: str) -> int | None:
         """Number of the template that has this id or was merged with the one that had it; None if there is none."""
@@ -208,9 +206,14 @@ class TemplateMiner:
             if forms.flags[row] & KEPT:
                 self._compare_digits(number, line)
             forest.plan_check(number)
+        if record["count"] == 1:  # the line created it
+            forest.changes[-1] = forest.changes[-1]._replace(text=self._text(number))
         if known is not None and again:  # what comes once only would fill the table for nothing
             self._shapes.remember(forms, row, *known)
         return number
+
+    def _text(self, number: int) -> str:
+        return tk.shown(self._forest.shown[number]).decode(errors="replace")
 
     def _match(self, tokens: list[bytes], batch_row: int, line_number: int) -> tuple[int, bool]:
         """Level 3, under the eyes of the circuit breaker."""

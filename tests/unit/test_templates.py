@@ -80,7 +80,7 @@ class TestNumbers:
     def test_lines_get_the_numbers_of_their_templates(self) -> None:
         miner = TemplateMiner()
         assert miner.mine([b"a 1", b"b", b"a 2"]).tolist() == [1, 2, 1]
-        assert miner.changes == [Change(0, "created", 1, 1), Change(1, "created", 2, 2)]
+        assert miner.changes == [Change(0, "created", 1, 1, "a <*>"), Change(1, "created", 2, 2, "b")]
         assert miner.mine([]).tolist() == []
         assert miner.mine([b"b"]).tolist() == [2]
         assert miner.changes == []
@@ -130,7 +130,7 @@ class TestBounds:
         miner.mine([word + b" speaks" for word in words])
         miner.mine([words[0] + b" speaks"])
         numbers = miner.mine([b"one more"])
-        assert miner.changes == [Change(0, "evicted", 2, 2), Change(0, "created", 2, 2)]
+        assert miner.changes == [Change(0, "evicted", 2, 2), Change(0, "created", 2, 2, "one more")]
         assert numbers.tolist() == [2]
         assert miner.template(2).text == "one more"
         assert miner.number_of(TemplateMiner().template(OTHER).id) is None
