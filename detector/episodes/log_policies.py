@@ -28,8 +28,8 @@ class LogPolicy:
 
     Thresholds are evidence, -log10 p of a window. An episode opens where all signals together reach ``combined_min``,
     or a single one ``single_min``, or where windows running are together as rare as ``sustained_windows`` of
-    ``sustained_min``. A window below ``sustained_min`` that belongs to no such run is quiet; ``close_windows`` of them in a row close the episode. Two windows at 1e-4
-    are as rare as one at 1e-8, and most faults last for longer than a minute: waiting for the second finds more of
+    ``sustained_min``. A window below ``sustained_min`` that belongs to no such run is quiet; ``close_windows`` of them
+    in a row close the episode. Most faults last for longer than a minute: waiting for the second window finds more of
     them than any lower threshold for one.
 
     Windows in which the service has, and was expected to have, less than ``lines_min`` lines are quiet. Only ``kinds``
