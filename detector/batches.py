@@ -313,9 +313,9 @@ class LogCounts:
 
     There, samples are lines, scored are those that were counted in a window, late are those whose window had closed.
     ``formats`` counts records by their format. ``lines_joined`` lines went on with another; ``lines_other`` have no
-    template, since training had stopped; ``lines_cut`` were longer than what is looked at; ``lines_released``
-    came out before anything could go on with them, since too many waited. ``tripped`` names the
-    services whose circuit breaker opened. ``templates_held`` and ``breakers_open`` are how it stands after the batch.
+    template, since training had stopped; ``lines_cut`` were longer than what is looked at; ``lines_released`` came out
+    before anything could go on with them, since too many waited. ``caches_cleared`` is 1 where too much was remembered
+    for speed. ``tripped`` names the services whose circuit breaker opened. ``templates_held`` and ``breakers_open`` are how it stands after the batch.
     ``active`` names the services that had lines in the windows that closed, None where none closed; ``keyed`` says
     whether the last record has a key.
     """
@@ -328,6 +328,7 @@ class LogCounts:
     templates_created: int = 0
     templates_merged: int = 0
     templates_evicted: int = 0
+    caches_cleared: int = 0
     windows_closed: int = 0
     windows_skipped: int = 0
     tripped: list[str] = field(default_factory=list)

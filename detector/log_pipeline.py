@@ -61,7 +61,8 @@ class WindowTimes:
 class LogPipeline:
     """State and flow of one partition of a log topic; the worker treats it as one of metrics.
 
-    ``services`` says how much is held of each service, ``redact`` makes text fit to be shown. ``timer`` measures stages
+    ``services`` says how much is held of each service, ``cached_lines_max`` how many forms of lines all of them may
+    remember for speed; ``redact`` makes text fit to be shown. ``timer`` measures stages
     for telemetry and influences nothing.
     """
 
@@ -75,6 +76,7 @@ class LogPipeline:
         series: SeriesTable,
         services: ServiceLimits,
         times: WindowTimes,
+        cached_lines_max: int,
         policies: LogPolicyBook,
         judge: LogJudge,
         encoder: LogEncoder,
@@ -89,6 +91,7 @@ class LogPipeline:
         self._series = series
         self._limits = services
         self._times = times
+        self._cached_lines_max = cached_lines_max
         self._policies = policies
         self._judge = judge
         self._encoder = encoder
@@ -349,6 +352,10 @@ class LogPipeline:
         counts.decoder_fallbacks = int(passage.lines.in_pieces)
         logs.lines_cut += passage.lines.lines_cut
         services = self._services.values()
+        if sum(service.miner.cached_forms for service in services) > self._cached_lines_max:
+            for service in services:
+                service.miner.clear_caches()
+            logs.caches_cleared = 1
         logs.templates_held = sum(len(service.miner) for service in services)
         logs.breakers_open = sum(not service.miner.training for service in services)
         return Output(

@@ -69,6 +69,7 @@ class LogPipelineFactory:
             ),
             services=self._limits,
             times=self._times,
+            cached_lines_max=limits.cached_lines_max,
             policies=self.book,
             judge=LogJudge(self.book.policies),
             encoder=self._encoder(),

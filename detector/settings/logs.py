@@ -63,6 +63,13 @@ class LogLimitSettings(Section):
         le=268_435_456,
         description="Bytes of lines remembered for speed, at each of three levels.",
     )
+    cached_lines_max: int = Field(
+        default=200_000,
+        ge=1,
+        le=100_000_000,
+        description="Lines remembered for speed by all services of a partition, by their forms without values; beyond "
+        "it all are forgotten, which changes no result.",
+    )
     line_bytes_max: int = Field(
         default=4_096, ge=64, le=65_536, description="Bytes of a line that are looked at; the rest is cut and counted."
     )

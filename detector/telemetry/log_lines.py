@@ -32,6 +32,7 @@ class LogTelemetry:
             ("detector_log_lines_released_total", logs.lines_released),
             ("detector_log_lines_untemplated_total", logs.lines_other),
             ("detector_log_breakers_tripped_total", len(logs.tripped)),
+            ("detector_log_caches_cleared_total", logs.caches_cleared),
         ):
             if count:
                 self._metrics.counter(name).labels(*labels).inc(count)

@@ -54,6 +54,14 @@ LOG_METRICS: Final[tuple[Metric, ...]] = (
         "The log names the service: binary data or free text is logged. Training begins again by itself.",
     ),
     Metric(
+        "detector_log_caches_cleared_total",
+        "counter",
+        PARTITION,
+        "times",
+        "Times the forms of lines that are remembered for speed were too many and were forgotten; they come again.",
+        "Many per hour cost speed: raise logs.limits.cached_lines_max, at some 500 bytes each.",
+    ),
+    Metric(
         "detector_log_breakers_open",
         "gauge",
         PARTITION,

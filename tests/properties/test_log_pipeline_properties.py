@@ -127,3 +127,7 @@ def test_columns_are_numbers() -> None:
         pipeline.process(batch)
     columns = snapshot_of(pipeline, 500).columns
     assert all(np.issubdtype(column.dtype, np.number) or column.dtype == np.bool_ for column in columns.values())
+
+
+def test_forgetting_what_is_remembered_for_speed_changes_nothing() -> None:
+    assert told(log_pipeline(limits={"cached_lines_max": 3}), stream(), [50] * 100) == whole(log_pipeline)
