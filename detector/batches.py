@@ -315,9 +315,9 @@ class LogCounts:
     ``formats`` counts records by their format. ``lines_joined`` lines went on with another; ``lines_other`` have no
     template, since training had stopped; ``lines_cut`` were longer than what is looked at; ``lines_released`` came out
     before anything could go on with them, since too many waited. ``caches_cleared`` is 1 where too much was remembered
-    for speed. ``tripped`` names the services whose circuit breaker opened. ``templates_held`` and ``breakers_open`` are how it stands after the batch.
-    ``active`` names the services that had lines in the windows that closed, None where none closed; ``keyed`` says
-    whether the last record has a key.
+    for speed. ``tripped`` names the services whose circuit breaker opened. ``templates_held`` and ``breakers_open``
+    are how it stands after the batch. ``active`` names the services that had lines in the windows that closed, None
+    where none closed; ``keyed`` says whether the last record has a key.
     """
 
     formats: dict[str, int] = field(default_factory=dict)

@@ -15,6 +15,8 @@ HASHED_SECTIONS: Final = ("decoder", "models", "policies", "series")
 """What decides the scores and events of a given input; a change of any of it is a different detector."""
 HASHED_FOR_LOGS: Final = ("logs", "decoder", "series")
 """The same for topics of log lines; which topics these are decides nothing."""
+RESULTLESS_LIMITS: Final = ("cached_lines_max", "cache_bytes_per_service")
+"""Of ``logs.limits``: they decide how fast it goes, and nothing that comes of it."""
 HASH_CHARACTERS: Final = 16
 
 
@@ -37,6 +39,8 @@ def log_config_hash(settings: Settings) -> str:
     """The same of the parts that decide what comes of log lines, whether they come from a topic or a file."""
     part = settings.model_dump(mode="json", include=set(HASHED_FOR_LOGS))
     del part["logs"]["topics"]
+    for name in RESULTLESS_LIMITS:
+        del part["logs"]["limits"][name]
     part["decoder"] = part["decoder"]["limits"]
     part["series"] = part["series"]["idle_expiry_s"]
     return _digest(part)
