@@ -96,7 +96,9 @@ class LogPolicySettings(Section):
     combined_min: float = Field(default=6.0, gt=0, description="Evidence of all signals together that opens.")
     single_min: float = Field(default=8.0, gt=0, description="Evidence of one signal that opens.")
     sustained_min: float = Field(
-        default=4.0, gt=0, description="Evidence that opens in `sustained_windows` running, or what is together as rare; below a window is quiet."
+        default=4.0,
+        gt=0,
+        description="Evidence that opens in `sustained_windows` running, or what is together as rare; below a window is quiet.",
     )
     sustained_windows: int = Field(default=2, ge=1, le=60, description="Windows running, for `sustained_min`.")
     close_windows: int = Field(default=3, ge=1, le=1_440, description="Quiet windows running that close an episode.")
