@@ -54,10 +54,16 @@ def findings(
     combined: float | None = None,
     severities: tuple[int, ...] = (0, 0, 200, 0, 0, 0),
     usual_severities: tuple[float, ...] = (0.0, 0.0, 200.0, 0.0, 0.0, 0.0),
+    before: int = 0,
     **values: float,
 ) -> WindowFindings:
-    """The findings of a service's window; ``combined`` a little below the largest signal where it is not given."""
+    """The findings of a service's window; ``combined`` a little below the largest signal where it is not given.
+
+    ``before``: lines of each window of its history.
+    """
     given = signals(**values)
+    recent = np.full(RECENT_WINDOWS, before, np.uint32)
+    recent[-1] = lines
     return WindowFindings(
         slot=slot,
         window_ms=START_MS + minute * MINUTE_MS,
@@ -73,7 +79,7 @@ def findings(
         new_templates=sum(each.new for each in templates),
         vanished_templates=sum(each.observed == 0 for each in templates),
         templates=templates,
-        recent=np.full(RECENT_WINDOWS, lines, np.uint32),
+        recent=recent,
     )
 
 

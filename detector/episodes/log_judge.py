@@ -14,10 +14,12 @@ from detector.episodes.log_kinds import (
     RANKS,
     REWORDED_KINDS,
     Weights,
+    is_drift,
     is_rewording,
     led,
     severity_of,
     weigh,
+    without_counts,
 )
 from detector.episodes.log_policies import LogPolicy
 from detector.episodes.log_runs import go_on, is_sustained
@@ -169,8 +171,10 @@ class LogJudge:
         if findings.signals[FORMAT_CHANGE] >= policy.sustained_min:
             service.reworded_ms = findings.window_ms
         reworded = findings.window_ms - service.reworded_ms <= REWORDED_WINDOWS * length_ms
-        own = weigh(findings.signals, reworded=reworded)
-        return _Window(row, findings, length_ms, policy, own, findings.combined, describe)
+        drifting = is_drift(findings) and not any(each.kind in {"log.surge", "log.vanished"} for each in service.open)
+        own = weigh(findings.signals, reworded=reworded, drifting=drifting)
+        combined = min(findings.combined, without_counts(findings.signals)) if drifting else findings.combined
+        return _Window(row, findings, length_ms, policy, own, combined, describe)
 
     def _follow(self, service: LogService, window: _Window) -> None:
         """Take the window into the open episodes; what is evidence of no open kind belongs to the loudest of them."""

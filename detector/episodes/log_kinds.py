@@ -1,5 +1,6 @@
 """What the signals of a window are evidence of: which kind, led by which template, how bad."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -42,6 +43,11 @@ RANKS: Final[Mapping[LogKind, int]] = {
 """How specific a kind is, 0 the most. Surge and vanished are alike: load is taken out of the counts, so what is left of
 a service whose lines vanish has a surge, and the other way round."""
 
+DRIFT_WINDOWS: Final = 5
+DRIFT_RATIO: Final = 1.5
+"""Load that grows five times within an hour is a fifth above that of the last five windows; what breaks comes at once."""
+_LN_10: Final = math.log(10.0)
+
 REWORDED_SIGNALS: Final = (NEW, RARE, MIX, COUNT_DOWN, SHARE_DOWN, SHARE_UP)
 """What new wording does by itself. More lines than before (``count_up``) or worse ones (``severity``) it does not."""
 REWORDED_KINDS: Final[frozenset[LogKind]] = frozenset({"log.new_template", "log.vanished", "log.mix_shift"})
@@ -55,22 +61,41 @@ Weights = tuple[float, ...]
 NOTHING: Final[Weights] = (0.0,) * len(LOG_KINDS)
 
 
-def weigh(signals: Signals, *, reworded: bool) -> Weights:
+def is_drift(findings: WindowFindings) -> bool:
+    """Whether the service's lines are about as many as just before, so that counts far off say that its load moves."""
+    before = findings.recent[-1 - DRIFT_WINDOWS : -1].tolist()
+    usual = sum(before) / DRIFT_WINDOWS
+    return findings.lines > 0 and usual / DRIFT_RATIO <= findings.lines <= usual * DRIFT_RATIO
+
+
+def without_counts(signals: Signals) -> float:
+    """All signals but the counts as one: the harmonic mean of their probabilities, as in the signals' ``combined``."""
+    kept = [0.0 if index in {COUNT_UP, COUNT_DOWN} else signal for index, signal in enumerate(signals)]
+    most, total = max(kept), 0.0
+    for signal in kept:
+        total += math.exp((signal - most) * _LN_10)
+    return max(most + math.log(total / len(kept)) / _LN_10, 0.0)
+
+
+def weigh(signals: Signals, *, reworded: bool, drifting: bool = False) -> Weights:
     """Evidence for each kind: the largest of its signals.
 
     Where lines are being reworded, whatever new wording does by itself is evidence of that, and of nothing else. Where
     counts say which way it goes, the shares go with them: when most templates vanish, those that are left have larger
-    shares without having more lines.
+    shares without having more lines. ``drifting``: the counts are those of a busy hour, and no evidence themselves.
     """
+    more, fewer = signals[COUNT_UP] > signals[COUNT_DOWN], signals[COUNT_UP] < signals[COUNT_DOWN]
+    if drifting:
+        signals = (0.0, 0.0, *signals[2:])
     weights = [max(signals[index] for index in SIGNALS_OF[kind]) for kind in LOG_KINDS]
     shares = max(signals[SHARE_UP], signals[SHARE_DOWN])
     if reworded:
         weights = [0.0 if kind in REWORDED_KINDS else weight for kind, weight in zip(LOG_KINDS, weights, strict=True)]
         weights[FORMAT_PLACE] = max(signals[index] for index in (FORMAT_CHANGE, *REWORDED_SIGNALS))
         weights[SURGE_PLACE] = signals[COUNT_UP]
-    elif signals[COUNT_UP] > signals[COUNT_DOWN]:
+    elif more:
         weights[SURGE_PLACE], weights[VANISHED_PLACE] = max(signals[COUNT_UP], shares), signals[COUNT_DOWN]
-    elif signals[COUNT_UP] < signals[COUNT_DOWN]:
+    elif fewer:
         weights[SURGE_PLACE], weights[VANISHED_PLACE] = signals[COUNT_UP], max(signals[COUNT_DOWN], shares)
     return tuple(weights)
 

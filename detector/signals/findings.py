@@ -13,8 +13,8 @@ from detector.signals.novelty import rarity
 from detector.signals.records import CLASSES
 
 TEMPLATES_MAX: Final = 10
-TELLING_MIN: Final = 2.0
-"""Digits from which a signal stands out, and a template is shown for it."""
+TELLING_MIN: Final = 1.0
+"""Digits from which a template is shown for a signal: those from which windows running may say something together."""
 ERROR_BONUS: Final = 0.1
 """Of a new template's digits for each class of severity: the worst one is shown first."""
 
