@@ -256,6 +256,6 @@ def test_mistakes_are_one_line(kafka: Broker, tmp_path: Path) -> None:
         assert says in result.stderr, result.output
         assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     absent = desk.stage.settings(kafka={"topics": ["nothing-like-it"]})
-    assert "none of kafka.topics exists" in desk.typed("ls", settings=absent, code=2).stderr
+    assert "none of kafka.topics and logs.topics exists" in desk.typed("ls", settings=absent, code=2).stderr
     silent = desk.stage.settings(kafka={"bootstrap_servers": "127.0.0.1:1"})
     assert "topics cannot be listed" in desk.typed("ls", settings=silent, code=1).stderr
