@@ -284,18 +284,23 @@ class LogPipeline:
         silent_ms = max(min(next_ms, self._watermark_ms - self._watermark_ms % length_ms + length_ms), first_ms)
         slots = self._series.live_slots()
         for window_ms in range(first_ms, silent_ms, length_ms):
+            if not any(self._services[slot].speaks(window_ms) for slot in slots.tolist()):
+                self._skip(passage, slots, 1)
+                continue
             for slot in slots.tolist():
                 self._close_window(passage, cause, row, slot, window_ms)
             passage.logs.windows_closed += 1
-        skipped = (next_ms - silent_ms) // length_ms
-        if skipped:
-            for slot in slots.tolist():
-                self._services[slot].skip(skipped)
-            passage.logs.windows_skipped += skipped
+        self._skip(passage, slots, (next_ms - silent_ms) // length_ms)
         idle = self._series.idle(time_ms - time_ms % length_ms, self._watermark_ms) if self._expires else NO_SLOTS
         self._forget(passage, idle, lines, position, "expired")
         passage.counts.series_expired += len(idle)
         self._watermark_ms = time_ms
+
+    def _skip(self, passage: LogPassage, slots: IntArray, windows: int) -> None:
+        if windows:
+            for slot in slots.tolist():
+                self._services[slot].skip(windows)
+            passage.logs.windows_skipped += windows
 
     def _close_window(self, passage: LogPassage, cause: Provenance, row: int, slot: int, window_ms: int) -> None:
         service = self._services[slot]

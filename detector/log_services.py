@@ -147,6 +147,10 @@ class LogService:
         """Judge a window by what is usual, and learn it; its samples are kept until :meth:`drop`."""
         return self._signals.close(slot, window_ms)
 
+    def speaks(self, window_ms: int) -> bool:
+        """Whether it has had a line in this open window."""
+        return self._signals.has_lines(window_ms)
+
     def skip(self, windows: int) -> None:
         """So many windows had no line in the whole partition."""
         self._signals.skip(windows)

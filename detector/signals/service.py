@@ -100,6 +100,10 @@ class ServiceSignals:
                 assert 0 <= severities[row] < CLASSES, "a severity is no class"
                 self._grow(int(numbers[row]))
 
+    def has_lines(self, window_ms: int) -> bool:
+        """Whether lines were counted into the open window that starts at ``window_ms``."""
+        return window_ms in self._open
+
     def merged(self, number: int, into: int) -> None:
         """Lines of ``number`` count for ``into`` from here on, and as if they always had."""
         self._grow(max(number, into))
