@@ -45,7 +45,7 @@ a service whose lines vanish has a surge, and the other way round."""
 
 DRIFT_WINDOWS: Final = 5
 DRIFT_RATIO: Final = 1.5
-"""Load that grows five times within an hour is a fifth above that of the last five windows; what breaks comes at once."""
+"""Load that grows five times within an hour is a fifth above that of the last five windows; what breaks is sudden."""
 _LN_10: Final = math.log(10.0)
 
 REWORDED_SIGNALS: Final = (NEW, RARE, MIX, COUNT_DOWN, SHARE_DOWN, SHARE_UP)

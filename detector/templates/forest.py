@@ -51,8 +51,8 @@ RECORD: Final = np.dtype(
 class Change(NamedTuple):
     """What became of a template's number at a line; ``row`` is that line's place in the batch.
 
-    ``merged``: its lines count for ``into`` from here on. After ``evicted`` the number may be created again. ``text`` is
-    that of a created one as its line leaves it: at the end of the batch it may have grown, or be gone.
+    ``merged``: its lines count for ``into`` from here on. After ``evicted`` the number may be created again. ``text``
+    is that of a created one as its line leaves it: at the end of the batch it may have grown, or be gone.
     """
 
     row: int

@@ -17,6 +17,7 @@ from detector.settings import (
     bootstrap_source,
     config_hash,
     effective,
+    is_log_topic,
     load_settings,
 )
 from detector.wiring import PipelineFactory, connection_of, delivery_of, group_of, limits_of, policy_of
@@ -309,6 +310,71 @@ class TestHash:
         assert config_hash(load_settings([write("policies: [{name: x}]")])) != plain
         assert config_hash(load_settings([write("series: {timer_interval_s: 61}")])) != plain
         assert config_hash(load_settings([write("series: {idle_expiry_s: 0}")])) != plain
+
+    def hashes(self, text: str) -> tuple[str, str]:
+        """Those of a topic of metrics and of one of log lines."""
+        settings = load_settings([write(text)])
+        return config_hash(settings, "m"), config_hash(settings, "l")
+
+    def test_topics_of_metrics_and_of_log_lines_have_their_own(self) -> None:
+        metrics, logs = self.hashes("logs: {topics: [l]}")
+        assert metrics != logs
+        assert metrics == config_hash(load_settings())
+        assert self.hashes("logs: {topics: [l, more]}") == (metrics, logs)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "window_s: 30",
+            "format: plain",
+            "lateness_s: 5",
+            "limits: {templates_per_service: 100}",
+            "redaction: {enabled: false}",
+            "policies: [{name: x}]",
+        ],
+    )
+    def test_what_decides_events_of_lines_changes_theirs_alone(self, change: str) -> None:
+        metrics, logs = self.hashes("logs: {topics: [l]}")
+        after = self.hashes(f"logs: {{topics: [l], {change}}}")
+        assert after[0] == metrics
+        assert after[1] != logs
+
+    @pytest.mark.parametrize(
+        "change", ["policies: [{name: x}]", "models: {x: {residual: {}}}", "decoder: {name_default: x}"]
+    )
+    def test_what_decides_scores_changes_that_of_metrics_alone(self, change: str) -> None:
+        metrics, logs = self.hashes("logs: {topics: [l]}")
+        after = self.hashes(f"logs: {{topics: [l]}}\n{change}")
+        assert after[0] != metrics
+        assert after[1] == logs
+
+    def test_what_both_use_changes_both(self) -> None:
+        metrics, logs = self.hashes("logs: {topics: [l]}")
+        after = self.hashes("logs: {topics: [l]}\ndecoder: {limits: {ahead_max_s: 5}}")
+        assert after[0] != metrics
+        assert after[1] != logs
+
+
+class TestLogTopics:
+    @pytest.mark.parametrize(
+        ("named", "topic", "expected"),
+        [
+            ("logs.shop", "logs.shop", True),
+            ("logs.shop", "logs_shop", False),
+            ("logs.shop", "logs.shop.more", False),
+            ("^logs-.*", "logs-shop", True),
+            ("^logs-.*", "more-logs-shop", False),
+            ("^logs-(a|b)$", "logs-a", True),
+            ("^logs-(a|b)$", "logs-ab", False),
+        ],
+    )
+    def test_a_name_is_a_name_and_one_with_a_caret_a_pattern(self, named: str, topic: str, expected: bool) -> None:  # noqa: FBT001
+        assert is_log_topic(load_settings([write(f"logs: {{topics: ['{named}']}}")]), topic) is expected
+
+    def test_a_topic_is_one_or_the_other(self) -> None:
+        (fault,) = faults(write("kafka: {topics: [a, b]}\nlogs: {topics: [b]}"))
+        assert "b" in fault
+        assert "topics" in fault
 
 
 class TestBootstrap:
