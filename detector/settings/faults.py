@@ -62,8 +62,11 @@ class Origins:
 
 
 def describe(error: ValidationError, origins: Origins) -> Iterator[str]:
-    """One line per fault, in the order of the settings."""
-    for fault in error.errors(include_url=False):
+    """One line per fault, in the order of the settings. A list is not too short for faults of its own items."""
+    faults = error.errors(include_url=False)
+    for fault in faults:
+        if fault["type"] == "too_short" and any(fault["loc"] == each["loc"][:-1] for each in faults):
+            continue
         place = _without_tags(fault["loc"])
         yield f"{_sentence(fault, place)}{origins.where(place)}"
 
