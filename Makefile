@@ -29,6 +29,7 @@ demo: $(STAMP) ## embedded broker, real data, the real worker, a live table of e
 	$(BIN)/detector demo
 
 test: lint ## format, types and every test, real Kafka included
+	$(BIN)/detector warmup # once, before two processes need the same kernels
 	@others=$$(mktemp); echo "tests/kafka here, all others beside them and shown at the end"; \
 	$(BIN)/pytest --ignore tests/kafka >$$others 2>&1 & beside=$$!; \
 	$(BIN)/pytest tests/kafka; kafka=$$?; wait $$beside; rest=$$?; \

@@ -12,11 +12,15 @@ from detector.log_batches import LOG_KINDS
 RUN_DIGITS_MIN: Final = 1.0
 """Of a window that goes on with a run: calm ones have more one time in ten."""
 RUN_WINDOWS_MAX: Final = 5
-"""Windows of a run that are looked at together, or as many as the policy asks for."""
+ERROR_RUN_WINDOWS_MAX: Final = 10
+ERROR_KINDS: Final = ("log.new_template", "log.severity_surge")
+"""Windows of a run that are looked at together, or as many as the policy asks for. What is new among errors says little
+in each window of a young service, and goes on; shares that differ a little for as long are those of another hour."""
 ROUNDING: Final = 1e-9
 
 EXPLAINED: Final = tuple(LOG_KINDS.index(kind) for kind in LOG_KINDS if kind in {*REWORDED_KINDS, "log.format_change"})
 """Places of the runs that new wording goes on with."""
+ERROR_PLACES: Final = tuple(LOG_KINDS.index(kind) for kind in LOG_KINDS if kind in ERROR_KINDS)
 
 
 def go_on(service: LogService, own: Weights, combined: float, start_ms: int, length_ms: int, policy: LogPolicy) -> None:
@@ -33,7 +37,8 @@ def go_on(service: LogService, own: Weights, combined: float, start_ms: int, len
     for place, (run, evidence) in enumerate(zip(runs, (*own, joint), strict=True)):
         if evidence >= RUN_DIGITS_MIN:
             run.append(min(evidence, policy.single_min))
-            del run[: -max(RUN_WINDOWS_MAX, policy.sustained_windows)]
+            most = ERROR_RUN_WINDOWS_MAX if place in ERROR_PLACES else RUN_WINDOWS_MAX
+            del run[: -max(most, policy.sustained_windows)]
             lengths[place] += 1
         else:
             run.clear()

@@ -20,7 +20,7 @@ from detector.signals.shares import learn_share
 
 HIGH: Final = 3.0
 """Digits from which learning is slowed."""
-HIGH_OF_ERRORS: Final = 2.0
+HIGH_OF_ERRORS: Final = 1.5
 """The same of severities and of new templates: what is new among errors says little at first, and must not be learnt
 before the next windows have said the same."""
 SLOWED: Final = 0.1
