@@ -68,6 +68,7 @@ def test_killed_again_and_again_it_has_the_same_episodes_templates_and_state(kaf
     calm.set()
     feeder.join()
     with WorkerRun(settings) as worker:
+        worker.until_logged("partitions_assigned")
         stage.until_committed(worker)
         restored += [(line["offset"], line["replay_until"]) for line in worker.log("partition_restored")]
         assert worker.stopped() == 0
