@@ -229,8 +229,8 @@ class LogPipeline:
 
     def _take(self, passage: LogPassage, lines: LogBatch, newest_ms: int) -> None:
         """Find the services of these lines, and give each its own; none is later than ``newest_ms``."""
-        times_ms = np.minimum(lines.times_ms, newest_ms)
-        windows_ms = times_ms - times_ms % self._times.length_ms
+        lines = replace(lines, times_ms=np.minimum(lines.times_ms, newest_ms))
+        windows_ms = lines.times_ms - lines.times_ms % self._times.length_ms
         timely = windows_ms >= self._times.oldest_open(self._watermark_ms)
         passage.counts.late += len(lines) - int(np.count_nonzero(timely))
         slots = np.full(len(lines), NO_SLOT, np.int64)

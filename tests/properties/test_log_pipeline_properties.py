@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from detector.batches import BatchCounts, LogCounts
 from detector.log_pipeline import LogPipeline
 from detector.state import Snapshot, decode, encode
-from tests.log_records import TOPIC, log_pipeline, log_records
+from tests.log_records import BEGIN_S, TOPIC, json_line, log_pipeline, log_records, plain_line
 from tests.streams import cuts
 
 Story = tuple[list[bytes], list[tuple[int, str]], dict[str, int], dict[str, Any]]
@@ -131,3 +131,14 @@ def test_columns_are_numbers() -> None:
 
 def test_forgetting_what_is_remembered_for_speed_changes_nothing() -> None:
     assert told(log_pipeline(limits={"cached_lines_max": 3}), stream(), [50] * 100) == whole(log_pipeline)
+
+
+def test_a_line_that_goes_on_with_nothing_is_of_no_later_time_than_the_others() -> None:
+    resent_ms = 1_000 * (BEGIN_S + 30 * 86_400)
+    values = [json_line(BEGIN_S, "cart", "info", "ready"), b"\tat com.acme.Shop.pay(Shop.java:42)"]
+    values += [plain_line(BEGIN_S + 1, "info", "ready"), plain_line(BEGIN_S + 1, "info", "ready")]
+    pipeline = log_pipeline()
+    for batch in cuts(values, [], timestamp_ms=resent_ms, topic=TOPIC):
+        pipeline.process(batch)
+    assert pipeline.watermark_ms == 1_000 * (BEGIN_S + 1)
+    assert pipeline._series.last_ms.max() <= pipeline.watermark_ms
