@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from detector.batches import IntArray
 from detector.columns import Columns, taken, under
 from detector.errors import SnapshotRefusedError
-from detector.log_batches import LogBatch, LogSample, LogTemplate, SeverityArray, WindowFindings
+from detector.log_batches import SEVERITY_CLASSES, LogBatch, LogSample, LogTemplate, SeverityArray, WindowFindings
 from detector.signals import KeptSignals, ServiceSignals, SignalLimits
 from detector.signals import laid_out as signals_laid_out
 from detector.signals import taken_apart as signals_taken_apart
@@ -24,7 +24,7 @@ from detector.templates import laid_out as templates_laid_out
 from detector.templates import taken_apart as templates_taken_apart
 
 VERSION: Final = 1
-ERROR: Final = 4
+ERROR: Final = SEVERITY_CLASSES.index("error")
 """Class of severity from which a template's lines are kept as if it were new."""
 MINER_BYTES: Final = 14_000
 TEMPLATE_BYTES: Final = 2_400

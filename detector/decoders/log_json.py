@@ -4,6 +4,7 @@ A format that a topic is said to have is read by its own profile of places. ``js
 tell, requests of OpenTelemetry and Loki included.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -30,7 +31,7 @@ PIECE_RECORDS: Final = 1_024
 """Records that go through all steps together: what is made of them stays in the processor's cache meanwhile."""
 
 
-class _JsonLogDecoder:
+class _JsonLogDecoder(ABC):
     """What the decoders of one profile and of all flavours share: pieces, the messages inside, the finished batch."""
 
     name = ""
@@ -62,11 +63,11 @@ class _JsonLogDecoder:
         """Labels of the service behind a key."""
         return labels_of(key)
 
+    @abstractmethod
     def _lines(
         self, records: Sequence[bytes | None], faults: dict[int, Fault], formats: Counter[str]
     ) -> tuple[LineColumns, bool]:
         """Lines of ``records``, and whether they had to be decoded in pieces."""
-        raise NotImplementedError
 
 
 class ProfileLogDecoder(_JsonLogDecoder):
