@@ -15,13 +15,12 @@ import numpy as np
 
 from detector.batches import Output, RecordBatch
 from detector.commands.explain_logs_event import LogTold, LogToldEvent, log_told
-from detector.commands.explain_run import TOLERANCE, Compared, Derivation, Processed
+from detector.commands.explain_run import TOLERANCE, Compared, Derivation, Processed, stretch_up_to
 from detector.commands.replay import JSONL_TOPIC, outputs_of
 from detector.encoders.wording import number, rfc3339
 from detector.io.files import Inputs, find_inputs
-from detector.io.kafka_groups import KafkaGroup
 from detector.io.kafka_reading import read_stretch
-from detector.ports import OffsetRange, TopicPartition
+from detector.ports import TopicPartition
 from detector.settings import Settings, log_config_hash
 from detector.wiring import connection_of
 from detector.wiring_logs import LogPipelineFactory
@@ -61,19 +60,16 @@ def derive_logs_from_kafka(settings: Settings, event: LogToldEvent) -> Derivatio
         return other
     source = event.data.provenance
     place, group_id = TopicPartition(source.input_topic, source.partition), settings.kafka.group_id
-    extent = KafkaGroup(connection, group_id).extents([place])[place]
-    if not extent.begin <= source.offset < extent.end:
-        held = f"the offsets {extent.begin:,} to {extent.end - 1:,}" if extent.end > extent.begin else "no records"
-        name = f"{place.topic}[{place.partition}]"
-        return Derivation("missing", f"{name} holds {held}, not the event's {source.offset:,}")
-    stretch = OffsetRange(extent.begin, source.offset + 1)
+    stretch = stretch_up_to(connection, group_id, place, source.offset)
+    if isinstance(stretch, Derivation):
+        return stretch
     pipeline = LogPipelineFactory(settings)(place)
 
     def outputs() -> Iterator[Processed]:
         for batch in read_stretch(connection, group_id, place, stretch, settings.worker.batch_records_max):
             yield place.topic, batch, pipeline.process(batch)
 
-    removed = f" (the partition begins at offset {extent.begin:,})" if extent.begin else ""
+    removed = f" (the partition begins at offset {stretch.begin:,})" if stretch.begin else ""
     return _derive(event, outputs(), removed)
 
 

@@ -19,6 +19,7 @@ from detector.commands.explain_event import Told, told
 from detector.commands.replay import JSONL_TOPIC, outputs_of
 from detector.encoders.wording import number, rfc3339
 from detector.io.files import Inputs, find_files
+from detector.io.kafka_config import KafkaConnection
 from detector.io.kafka_groups import KafkaGroup
 from detector.io.kafka_reading import read_stretch
 from detector.ports import OffsetRange, TopicPartition
@@ -142,20 +143,28 @@ def derive_from_kafka(settings: Settings, event: Told) -> Derivation:
         return other
     source = event.provenance
     place, group_id = TopicPartition(source.input_topic, source.partition), settings.kafka.group_id
-    extent = KafkaGroup(connection, group_id).extents([place])[place]
-    if not extent.begin <= source.offset < extent.end:
-        held = f"the offsets {extent.begin:,} to {extent.end - 1:,}" if extent.end > extent.begin else "no records"
-        name = f"{place.topic}[{place.partition}]"
-        return Derivation("missing", f"{name} holds {held}, not the event's {source.offset:,}")
-    stretch = OffsetRange(extent.begin, source.offset + 1)
+    stretch = stretch_up_to(connection, group_id, place, source.offset)
+    if isinstance(stretch, Derivation):
+        return stretch
     pipeline = PipelineFactory(settings, keep_scores=True)(place)
 
     def outputs() -> Iterator[Processed]:
         for batch in read_stretch(connection, group_id, place, stretch, settings.worker.batch_records_max):
             yield place.topic, batch, pipeline.process(batch)
 
-    removed = f" (the partition begins at offset {extent.begin:,})" if extent.begin else ""
+    removed = f" (the partition begins at offset {stretch.begin:,})" if stretch.begin else ""
     return _derive(event, outputs(), removed)
+
+
+def stretch_up_to(
+    connection: KafkaConnection, group_id: str, place: TopicPartition, offset: int
+) -> OffsetRange | Derivation:
+    """The offsets from the beginning of the partition to ``offset``, or why there are none that end there."""
+    extent = KafkaGroup(connection, group_id).extents([place])[place]
+    if extent.begin <= offset < extent.end:
+        return OffsetRange(extent.begin, offset + 1)
+    held = f"the offsets {extent.begin:,} to {extent.end - 1:,}" if extent.end > extent.begin else "no records"
+    return Derivation("missing", f"{place.topic}[{place.partition}] holds {held}, not the event's {offset:,}")
 
 
 def _other_settings(settings: Settings, event: Told) -> Derivation | None:
