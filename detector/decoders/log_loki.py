@@ -12,16 +12,14 @@ import msgspec
 import numpy as np
 
 from detector.batches import IntArray, RecordBatch, SeriesKey
-from detector.decoders.decoder import LabelFault, NamedLabels
 from detector.decoders.json_lines import Fault, ObjectParser
 from detector.decoders.log_decoder import LogDecoderLimits, LogPaths
-from detector.decoders.log_json_nested import NestedJson
 from detector.decoders.log_lines import LineColumns, encoded, trace_of
-from detector.decoders.log_otlp_json import requests_batch
-from detector.decoders.log_service import EvidenceMemo, key_or_none, labels_of, parsed, stream_labels
+from detector.decoders.log_requests import RequestsLogDecoder
+from detector.decoders.log_service import EvidenceMemo, key_or_none, parsed, stream_labels
 from detector.decoders.log_severity import SeverityMemo
 from detector.decoders.time_columns import column_ms
-from detector.log_batches import LogBatch, SeverityArray
+from detector.log_batches import SeverityArray
 
 LEVELS: Final = ("level", "detected_level", "severity", "severity_text", "log_level", "lvl")
 TRACES: Final = ("trace_id", "traceID", "traceId")
@@ -90,26 +88,17 @@ class LokiLines:
         )
 
 
-class LokiLogDecoder:
+class LokiLogDecoder(RequestsLogDecoder):
     """Decode Loki's push requests."""
 
     name = "loki"
 
     def __init__(self, paths: LogPaths, limits: LogDecoderLimits) -> None:
-        self._paths = paths
-        self._limits = limits
+        super().__init__(paths, limits)
         self._lines = LokiLines(limits.record_bytes_max)
-        self._nested = NestedJson(paths, limits)
 
-    def decode(self, batch: RecordBatch) -> LogBatch:
-        """All lines and rejects of ``batch``."""
-        faults: dict[int, Fault] = {}
-        columns = self._lines.lines(np.arange(len(batch), dtype=np.int64), batch.values, faults)
-        return requests_batch(batch, columns, faults, self._nested, self._paths, self._limits, self.name)
-
-    def labels(self, key: SeriesKey) -> NamedLabels | LabelFault:
-        """Labels of the service behind a key."""
-        return labels_of(key)
+    def _found(self, batch: RecordBatch, faults: dict[int, Fault]) -> LineColumns:
+        return self._lines.lines(np.arange(len(batch), dtype=np.int64), batch.values, faults)
 
 
 def _is_line(entry: list[Any]) -> bool:

@@ -12,17 +12,15 @@ import msgspec
 import numpy as np
 
 from detector.batches import IntArray, RecordBatch, SeriesKey
-from detector.decoders.decoder import LabelFault, NamedLabels
 from detector.decoders.json_lines import Fault, ObjectParser
 from detector.decoders.log_decoder import LogDecoderLimits, LogPaths
 from detector.decoders.log_json_leaves import joined, lines_of
-from detector.decoders.log_json_nested import NestedJson
-from detector.decoders.log_lines import LineColumns, log_batch
+from detector.decoders.log_lines import LineColumns
 from detector.decoders.log_otlp import EXCEPTION_TRACE, hex_trace, plain_attributes, plain_value
-from detector.decoders.log_service import EvidenceMemo, default_key, key_or_none, labels_of, parsed, resource_labels
+from detector.decoders.log_requests import RequestsLogDecoder
+from detector.decoders.log_service import EvidenceMemo, key_or_none, parsed, resource_labels
 from detector.decoders.log_severity import SeverityMemo
 from detector.decoders.time_columns import column_ms
-from detector.log_batches import LogBatch
 
 EXCEPTION_BYTES: Final = b'"exception.stacktrace"'
 """Attributes are parsed only where these bytes are in them."""
@@ -104,43 +102,17 @@ class OtlpJsonLines:
         return columns.taken(np.array(kept, dtype=np.int64))
 
 
-class OtlpJsonLogDecoder:
+class OtlpJsonLogDecoder(RequestsLogDecoder):
     """Decode export requests in JSON."""
 
     name = "otlp_json"
 
     def __init__(self, paths: LogPaths, limits: LogDecoderLimits) -> None:
-        self._paths = paths
-        self._limits = limits
+        super().__init__(paths, limits)
         self._lines = OtlpJsonLines(limits.record_bytes_max)
-        self._nested = NestedJson(paths, limits)
 
-    def decode(self, batch: RecordBatch) -> LogBatch:
-        """All lines and rejects of ``batch``."""
-        faults: dict[int, Fault] = {}
-        columns = self._lines.lines(np.arange(len(batch), dtype=np.int64), batch.values, faults)
-        return requests_batch(batch, columns, faults, self._nested, self._paths, self._limits, self.name)
-
-    def labels(self, key: SeriesKey) -> NamedLabels | LabelFault:
-        """Labels of the service behind a key."""
-        return labels_of(key)
-
-
-def requests_batch(
-    batch: RecordBatch,
-    columns: LineColumns,
-    faults: dict[int, Fault],
-    nested: NestedJson,
-    paths: LogPaths,
-    limits: LogDecoderLimits,
-    name: str,
-) -> LogBatch:
-    """The finished batch of a format whose records hold many lines each."""
-    nested.open(columns)
-    count = len(np.unique(columns.rows))
-    formats = {name: count} if count else {}
-    default = default_key(paths.service_default, batch.topic)
-    return log_batch(batch, columns, faults, limits, default, formats, in_pieces=bool(faults))
+    def _found(self, batch: RecordBatch, faults: dict[int, Fault]) -> LineColumns:
+        return self._lines.lines(np.arange(len(batch), dtype=np.int64), batch.values, faults)
 
 
 def _service(_names: Sequence[str], row: Sequence[bytes | None]) -> SeriesKey | None:

@@ -12,38 +12,31 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from detector.batches import RecordBatch, SeriesKey
-from detector.decoders.decoder import LabelFault, NamedLabels
 from detector.decoders.json_lines import Fault, brief
 from detector.decoders.log_decoder import LogDecoderLimits, LogPaths
 from detector.decoders.log_json_leaves import joined, lines_of
-from detector.decoders.log_json_nested import NestedJson
 from detector.decoders.log_lines import LineColumns
 from detector.decoders.log_otlp import DEPTH_MAX, EXCEPTION_TRACE
-from detector.decoders.log_otlp_json import requests_batch
-from detector.decoders.log_service import EvidenceMemo, key_or_none, labels_of, resource_labels
+from detector.decoders.log_requests import RequestsLogDecoder
+from detector.decoders.log_service import EvidenceMemo, key_or_none, resource_labels
 from detector.decoders.log_severity import SeverityMemo
 from detector.decoders.time_columns import column_ms
-from detector.log_batches import LogBatch
 
 EXCEPTION_BYTES: Final = EXCEPTION_TRACE.encode()
 """Attributes of lines are looked at only in requests that hold these bytes."""
 
 
-class OtlpProtoLogDecoder:
+class OtlpProtoLogDecoder(RequestsLogDecoder):
     """Decode export requests in protobuf."""
 
     name = "otlp_proto"
 
     def __init__(self, paths: LogPaths, limits: LogDecoderLimits) -> None:
-        self._paths = paths
-        self._limits = limits
-        self._nested = NestedJson(paths, limits)
+        super().__init__(paths, limits)
         self._services = EvidenceMemo(_service)
         self._severities = SeverityMemo("otel")
 
-    def decode(self, batch: RecordBatch) -> LogBatch:
-        """All lines and rejects of ``batch``."""
-        faults: dict[int, Fault] = {}
+    def _found(self, batch: RecordBatch, faults: dict[int, Fault]) -> LineColumns:
         rows: list[int] = []
         keys: list[SeriesKey | None] = []
         found: list[Any] = []
@@ -62,12 +55,7 @@ class OtlpProtoLogDecoder:
                     keys.extend([key] * count)
             if EXCEPTION_BYTES in (value or b""):
                 traced.extend(range(began, len(found)))
-        columns = self._columns(np.array(rows, dtype=np.int64), keys, found, traced, faults)
-        return requests_batch(batch, columns, faults, self._nested, self._paths, self._limits, self.name)
-
-    def labels(self, key: SeriesKey) -> NamedLabels | LabelFault:
-        """Labels of the service behind a key."""
-        return labels_of(key)
+        return self._columns(np.array(rows, dtype=np.int64), keys, found, traced, faults)
 
     def _request(self, row: int, value: bytes | None, faults: dict[int, Fault]) -> Any:
         """The request in one record, or None and a fault."""
