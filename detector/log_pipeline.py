@@ -124,10 +124,6 @@ class LogPipeline:
         """Episodes opened and not yet closed."""
         return self._judge.open_count()
 
-    def services(self) -> list[str]:
-        """The canonical identity of every service, by slot."""
-        return [self._series.identity(slot).canonical for slot in self._series.live_slots().tolist()]
-
     def state_bytes(self) -> int:
         """Bytes of templates, windows and episodes; of templates as estimated."""
         services = sum(service.state_bytes() for service in self._services.values())

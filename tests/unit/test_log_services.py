@@ -86,7 +86,10 @@ class TestRefusals:
     def test_one_that_is_whole_is_taken(self, snapshot: Snapshot) -> None:
         pipeline = log_pipeline()
         assert pipeline.restore(snapshot, cluster="c") == snapshot.header.offset
-        assert sorted(pipeline.services()) == ['logs{service.name="cart"}', 'logs{service.name="shop"}']
+        assert sorted(pipeline._series.identity(slot).canonical for slot in pipeline._services) == [
+            'logs{service.name="cart"}',
+            'logs{service.name="shop"}',
+        ]
 
 
 class TestSecrets:
