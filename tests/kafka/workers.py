@@ -74,7 +74,9 @@ class Stage:
             self._create([NewTopic(self.state, partitions, replicas, config={"cleanup.policy": "compact"})])
 
     def _create(self, topics: Sequence[NewTopic]) -> None:
-        for future in self._admin.create_topics(list(topics)).values():
+        # A new client each time: an older one may wait for a node that it knows as the controller and that has died.
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        for future in admin.create_topics(list(topics)).values():
             future.result(DEADLINE_S)
 
     def settings(self, **more: Mapping[str, object] | Sequence[object]) -> Path:
