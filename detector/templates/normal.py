@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from detector.batches import IntArray
-from detector.compiled import compiled
+from detector.compiled import WORD_BYTES, compiled, load_word, ones, store_word, trailing_zeros
 from detector.templates.letters import (
     BLANK,
     CLASS,
@@ -54,7 +54,6 @@ KEPT: Final = 2
 """Flag of a line with kept digits."""
 LOOSE: Final = 4
 """Flag of a line that may have less to say than tokens: see :func:`detector.templates.tokens.collapsed`."""
-WORD_BYTES: Final = 8
 
 _QUANTITY: Final = (ord("<"), ord("("))
 """What may stand before a quantity that is said in other words."""
@@ -64,12 +63,26 @@ _STATUS_GAP_MAX: Final = 4
 """Bytes between a word and its status, as in ``"code": "404"``."""
 _STATUS_WORD: Final = np.frombuffer(b"status", np.uint8)
 _CODE_WORD: Final = np.frombuffer(b"code", np.uint8)
-_STATUS_LAST: Final = ord("s")
-_CODE_LAST: Final = ord("e")
 _HTTP: Final = np.frombuffer(b"http/", np.uint8)
 _HASH_START: Final = np.uint64(0xCBF29CE484222325)
 _SHIFTS: Final = (np.uint64(13), np.uint64(7), np.uint64(17))
 """Source: Marsaglia (2003), "Xorshift RNGs", Journal of Statistical Software 8(14)."""
+
+
+def _each(value: int) -> np.uint64:
+    """A word of eight bytes with this value."""
+    return np.uint64(int.from_bytes(bytes((value,)) * WORD_BYTES, "little"))
+
+
+_ALL: Final = _each(0xFF)
+_HIGH: Final = _each(0x80)
+_SMALL: Final = _each(LOWER)
+_UNDERSCORES: Final = _each(ord("_"))
+_FROM_A: Final = _each(0x80 - ord("a"))
+_PAST_Z: Final = _each(0x80 - ord("z") - 1)
+_FROM_0: Final = _each(0x80 - ord("0"))
+_PAST_9: Final = _each(0x80 - ord("9") - 1)
+"""What brings bytes of at least ``0`` and of more than ``9`` to 128 and above, for bytes below 128."""
 
 
 class Rule(NamedTuple):
@@ -135,14 +148,34 @@ def normal_forms(lines: Sequence[bytes], line_bytes: int, tokens: int, *, litera
     With ``literal``, kept digits stay as they are in the line; everything else is the same.
     """
     count = len(lines)
-    buffer = np.frombuffer(b"".join(lines), np.uint8)
+    buffer = np.frombuffer(b"".join((*lines, bytes(WORD_BYTES))), np.uint8)
     ends = np.cumsum(np.fromiter(map(len, lines), np.int64, count))
-    words = np.empty(len(buffer) // WORD_BYTES + count + 1, np.uint64)
+    words = np.empty(len(buffer) // WORD_BYTES + count + 2, np.uint64)
     starts, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
     hashes, flags = np.empty(count, np.uint64), np.empty(count, np.uint8)
     out = words.view(np.uint8)
     _normalise(buffer, ends, line_bytes, tokens, literal, out, words, starts, sizes, hashes, flags)
     return Normal(out, words, starts, sizes, hashes, flags)
+
+
+@compiled
+def _letters(eight: np.uint64) -> np.uint64:
+    """The highest bit of each of eight bytes that is a letter.
+
+    Source: Lamport (1975), "Multiple byte processing with full-word instructions", Communications of the ACM 18(8).
+    """
+    seven = eight & ~_HIGH
+    small = (eight | _SMALL) & ~_HIGH
+    ranged = (small + _FROM_A) & ~(small + _PAST_Z)
+    other = ~((seven ^ _UNDERSCORES) + ~_HIGH)
+    return (eight | ranged | other) & _HIGH
+
+
+@compiled
+def _digits(eight: np.uint64) -> np.uint64:
+    """The highest bit of each of eight bytes that is a digit."""
+    seven = eight & ~_HIGH
+    return (seven + _FROM_0) & ~(seven + _PAST_9) & ~eight & _HIGH
 
 
 @compiled
@@ -175,6 +208,12 @@ def _after_value(out: Bytes, begin: int, at: int) -> tuple[int, int]:
 
 
 @compiled
+def _names_status(out: Bytes, start: int, stop: int) -> bool:
+    """Whether a status may follow ``out[start:stop]``, or HTTP's version, where ``start`` is below zero."""
+    return start < 0 or ends_with(out, start, stop, _STATUS_WORD) or ends_with(out, start, stop, _CODE_WORD)
+
+
+@compiled
 def _put_mixed(text: Bytes, start: int, stop: int, literal: bool, out: Bytes, begin: int, at: int) -> tuple[int, int]:  # noqa: FBT001
     """Write a word of letters and digits behind ``out[begin:at]``; gives the new end and flags."""
     value = value_start(text, start, stop)
@@ -187,27 +226,42 @@ def _put_mixed(text: Bytes, start: int, stop: int, literal: bool, out: Bytes, be
 def _line(text: Bytes, start: int, stop: int, tokens: int, literal: bool, out: Bytes, begin: int) -> tuple[int, int]:  # noqa: FBT001, C901, PLR0912, PLR0915
     """Write the normal form of ``text[start:stop]`` from ``out[begin]`` on; gives its end and the line's flags.
 
-    One function, since a call that hands arrays on takes as long as ten bytes: only rare words are left to others.
+    Words are read and written eight bytes at a time, so up to seven bytes behind a word are written, too: what follows
+    is written over them. One function, since a call that hands arrays on takes as long as a word: only rare words are
+    left to others.
     """
     at, place, spaces, flags = begin, start, 0, 0
-    status_at = -1  # where in ``out`` a word has ended that a status may follow
+    said, said_at = 0, -1  # where in ``out`` the word before began and ended; it began at -1 if it was HTTP's version
     while place < stop:
         byte = text[place]
         kind = CLASS[byte]
         if kind >= DIGIT:
             word, word_at, digits, number = place, at, 0, kind == DIGIT
             while True:
-                digits += kind == DIGIT
-                out[at] = byte
-                at += 1
-                place += 1
-                if place == stop:
-                    break
-                byte = text[place]
-                kind = CLASS[byte]
-                if kind >= DIGIT:
-                    continue
-                if place + 1 == stop:
+                eight = load_word(text, place)
+                figures = _digits(eight)
+                rest = ~(_letters(eight) | figures) & _HIGH
+                if place + WORD_BYTES > stop:
+                    rest |= _HIGH << np.uint64(8 * (stop - place))
+                store_word(out, at, eight)
+                if rest == 0:
+                    digits += ones(figures)
+                    at += WORD_BYTES
+                    place += WORD_BYTES
+                    if place < stop:
+                        byte = text[place]
+                        kind = CLASS[byte]
+                        if kind >= DIGIT:
+                            continue
+                else:
+                    first = trailing_zeros(rest)
+                    digits += ones(figures & ~(_ALL << np.uint64(first)))
+                    at += first >> 3
+                    place += first >> 3
+                    if place < stop:
+                        byte = text[place]
+                        kind = CLASS[byte]
+                if place + 1 >= stop:
                     break
                 before, behind = CLASS[text[place - 1]], CLASS[text[place + 1]]
                 if kind == JOINER:
@@ -215,38 +269,40 @@ def _line(text: Bytes, start: int, stop: int, tokens: int, literal: bool, out: B
                         break
                 elif not number or byte != COMMA or before != DIGIT or behind != DIGIT:
                     break
+                out[at] = byte
+                at += 1
+                place += 1
             if byte == COLON and place - word <= HEX_GROUP_MAX and place < stop:
                 behind_groups = after_hex_groups(text, word, stop)
                 if behind_groups > word:
                     at = put_wild(out, begin, word_at)
                     place = behind_groups
-                    status_at = -1
+                    said_at = -1
                     continue
             if byte == COLON and place < stop:
                 behind_url = after_url(text, place, stop)
                 if behind_url > place:
                     at = put_wild(out, begin, word_at)
                     place = behind_url
-                    status_at = -1
+                    said_at = -1
                     continue
             if digits == 0:
-                status_at = -1
-                last = text[place - 1] | LOWER
-                if (last == _STATUS_LAST and ends_with(out, word_at, at, _STATUS_WORD)) or (
-                    last == _CODE_LAST and ends_with(out, word_at, at, _CODE_WORD)
-                ):
-                    status_at = at
+                said, said_at = word_at, at
                 continue
             if not number:
                 at, found = _put_mixed(text, word, place, literal, out, begin, word_at)
                 flags |= found
-                status_at = -1
+                said_at = -1
                 continue
-            follows = place - word == _STATUS_DIGITS and status_at >= 0 and word_at - status_at <= _STATUS_GAP_MAX
-            if follows and digits == _STATUS_DIGITS and _STATUS_CLASSES[0] <= text[word] <= _STATUS_CLASSES[1]:
+            if (
+                digits == _STATUS_DIGITS == place - word
+                and _STATUS_CLASSES[0] <= text[word] <= _STATUS_CLASSES[1]
+                and said_at >= max(word_at - _STATUS_GAP_MAX, 0)
+                and _names_status(out, said, said_at)
+            ):
                 out[word_at] = STATUS_BASE + text[word] - ZERO
                 at = word_at + 1
-                status_at = -1
+                said_at = -1
                 continue
             at = word_at
             http = at > begin and out[at - 1] == SLASH and ends_with(out, begin, at, _HTTP)
@@ -257,7 +313,7 @@ def _line(text: Bytes, start: int, stop: int, tokens: int, literal: bool, out: B
             else:
                 out[at] = WILD
                 at += 1
-            status_at = at if http else -1
+            said, said_at = -1, at if http else -1
         elif kind == BLANK:
             if at > begin and out[at - 1] != SPACE:
                 if out[at - 1] == WILD or out[at - 1] == COMMA:
@@ -274,7 +330,7 @@ def _line(text: Bytes, start: int, stop: int, tokens: int, literal: bool, out: B
             behind_path = after_path(text, start, place, stop)
             if behind_path > place:
                 at = put_wild(out, begin, at)
-                status_at = -1
+                said_at = -1
             else:
                 out[at] = byte
                 at += 1
@@ -314,7 +370,10 @@ def _normalise(
     hashes: Words,
     flags: Bytes,
 ) -> None:
-    """Fill ``out``, which ``words`` is another view of, and the columns, for the lines that end at ``ends``."""
+    """Fill ``out``, which ``words`` is another view of, and the columns, for the lines that end at ``ends``.
+
+    ``text`` and ``out`` have ``WORD_BYTES`` bytes more than their lines need.
+    """
     start, at = 0, 0
     for row in range(len(ends)):
         begin, stop = at, min(ends[row], start + line_bytes)

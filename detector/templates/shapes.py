@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.batches import IntArray
-from detector.compiled import compiled
+from detector.compiled import WORD_BYTES, compiled
 from detector.templates.letters import Words
-from detector.templates.normal import WORD_BYTES, Normal
+from detector.templates.normal import Normal
 
 ENTRIES_START: Final = 64
 """A power of two."""
