@@ -1,7 +1,8 @@
-"""One consumer of the pipeline benchmark per process: ``python -m benchmarks.contenders NAME BOOTSTRAP TOPIC RECORDS``.
+"""One consumer of a benchmark per process: ``python -m benchmarks.contenders NAME BOOTSTRAP TOPIC RECORDS [FORMAT]``.
 
-Each reads the topic from its beginning in a group of its own and prints one JSON object. The rate counts from the end
-of the first batch, so that start-up, assignment and compilation are outside for everybody.
+With a format, the records are of logs. Each reads the topic from its beginning in a group of its own and prints one
+JSON object. The rate counts from the end of the first batch, so that start-up, assignment and compilation are outside
+for everybody.
 """
 
 import gc
@@ -116,31 +117,41 @@ KEPT = {
 }
 """Names in the results, and of the metrics."""
 
+Given = Mapping[str, Mapping[str, object]]
+"""Sections of settings."""
+
 SNAPSHOT_INTERVAL_S = 3.0
 """Many times as often as by default, so that a run of seconds holds a few."""
 
-AT_LEAST_ONCE = {"state": {"enabled": False}, "delivery": {"mode": "at_least_once"}}
-EXACTLY_ONCE = {"state": {"interval_s": SNAPSHOT_INTERVAL_S}, "delivery": {"mode": "exactly_once"}}
+AT_LEAST_ONCE: Given = {"state": {"enabled": False}, "delivery": {"mode": "at_least_once"}}
+EXACTLY_ONCE: Given = {"state": {"interval_s": SNAPSHOT_INTERVAL_S}, "delivery": {"mode": "exactly_once"}}
 
 
 def worker(bootstrap: str, topic: str, meter: Meter) -> dict[str, object]:
     """The real worker, which keeps as little over restarts as those that it is compared with."""
-    return run_worker(bootstrap, topic, meter, AT_LEAST_ONCE)
+    return run_worker(bootstrap, topic, meter, {"kafka": {"topics": [topic]}, **AT_LEAST_ONCE})
 
 
 def exactly_once(bootstrap: str, topic: str, meter: Meter) -> dict[str, object]:
     """The real worker with transactions and snapshots."""
-    return run_worker(bootstrap, topic, meter, EXACTLY_ONCE)
+    return run_worker(bootstrap, topic, meter, {"kafka": {"topics": [topic]}, **EXACTLY_ONCE})
 
 
-def run_worker(bootstrap: str, topic: str, meter: Meter, keeping: Mapping[str, object]) -> dict[str, object]:
-    """Episodes to a topic, dead letters, telemetry with its HTTP server, commits."""
+def log_worker(bootstrap: str, topic: str, meter: Meter) -> dict[str, object]:
+    """The real worker on a topic of logs, otherwise as :func:`worker`."""
+    logs = {"topics": [topic], "format": sys.argv[5]}
+    return run_worker(bootstrap, topic, meter, {"kafka": {}, "logs": logs, **AT_LEAST_ONCE})
+
+
+def run_worker(bootstrap: str, topic: str, meter: Meter, given: Given) -> dict[str, object]:
+    """Episodes to a topic, dead letters, telemetry with its HTTP server, commits; the rest as ``given``."""
     prefix = topic.removesuffix(".in")
+    kafka = {"bootstrap_servers": [bootstrap], "group_id": f"bench-{uuid.uuid4()}", **given["kafka"]}
     settings = Settings.model_validate(
         {
-            "kafka": {"bootstrap_servers": [bootstrap], "topics": [topic], "group_id": f"bench-{uuid.uuid4()}"},
+            **given,
+            "kafka": kafka,
             "output": {"prefix": prefix},
-            **keeping,
             "telemetry": {"http_port": 0, "http_host": "127.0.0.1", "log_level": "warning"},
         }
     )
@@ -167,7 +178,13 @@ def run_worker(bootstrap: str, topic: str, meter: Meter, keeping: Mapping[str, o
     return {**totals, **kept, "stage_seconds": {stage: round(seconds, 3) for stage, seconds in stages.items()}}
 
 
-CONTENDERS = {"bare": bare, "river": river_loop, "worker": worker, "exactly_once": exactly_once}
+CONTENDERS = {
+    "bare": bare,
+    "river": river_loop,
+    "worker": worker,
+    "exactly_once": exactly_once,
+    "log_worker": log_worker,
+}
 
 
 def main() -> None:

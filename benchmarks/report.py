@@ -45,6 +45,7 @@ one table come from one run.
 Too long for `make bench`, or parts of what is above, to be run alone:
 
 - `delivery`: exactly once with snapshots beside at least once without, in turns on one topic of real Kafka.
+- `log_worker`: log records of every format through the worker on real Kafka, beside a bare `consume()`.
 - `log_decode` and `log_text`: decoding alone, in JSON and protobuf, and of text, with joining and mining.
 - `restore`: how long copying a large state stops scoring, and how soon a million series are back, without a broker.
 - `bootstrap`: how fast history is learnt, from the topic and from a file, and what live partitions notice of it.
