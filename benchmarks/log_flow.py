@@ -197,6 +197,8 @@ def main() -> None:
             rates |= {name: 1 / (rest_s + seconds) for name, seconds in mining.items() if name != OURS}
             for name, value in rates.items():
                 result.setdefault(title, {}).setdefault(name, {})[str(size)] = round(value)
+    if not result:
+        parser.error(f"no format's name begins with {options.only!r}")
     names = list(next(iter(result.values())))
     rows = [
         [title, *(f"{own[OURS][str(size)]:,}" for size in SIZES), *(f"{own[name]['71']:,}" for name in names[1:])]

@@ -87,6 +87,8 @@ def main() -> None:
             bootstrap,
             lambda title, name, per_s: rates.setdefault(title, {}).setdefault(name, []).append(per_s),
         )
+    if not rates:
+        parser.error(f"no format's name begins with {options.only!r}")
     medians = {title: {name: statistics.median(each) for name, each in found.items()} for title, found in rates.items()}
     rows = [
         (title, f"{found['bare']:,.0f}", f"{found['log_worker']:,.0f}", f"{found['log_worker'] / found['bare']:.2f}")
