@@ -28,8 +28,9 @@ install: $(STAMP) ## create .venv with pinned versions
 demo: $(STAMP) ## embedded broker, real data, the real worker, a live table of episodes
 	$(BIN)/detector demo
 
-test: lint ## format, types and every test, real Kafka included
-	$(BIN)/detector warmup # once, before two processes need the same kernels
+test: $(STAMP) ## format, types and every test, real Kafka included
+	@$(MAKE) --no-print-directory lint & lint=$$!; \
+	$(BIN)/detector warmup && wait $$lint # kernels once, before two processes need the same
 	@others=$$(mktemp); echo "tests/kafka here, all others beside them and shown at the end"; \
 	$(BIN)/pytest --ignore tests/kafka >$$others 2>&1 & beside=$$!; \
 	$(BIN)/pytest tests/kafka; kafka=$$?; wait $$beside; rest=$$?; \
