@@ -1,6 +1,7 @@
 """What is known of one batch of a log topic on its way through the rooms."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -68,13 +69,21 @@ def by_service(slots: IntArray, own: IntArray) -> Iterator[tuple[int, IntArray]]
         yield int(slots[part[0]]), part
 
 
-def own_times(lines: LogBatch) -> IntArray:
-    """Event times as far as lines tell them: one that goes on with another has that one's, whatever stands beside it.
+def own_times(lines: LogBatch, stamps_ms: IntArray) -> IntArray:
+    """Event times as far as lines tell them, else ``TIMESTAMP_UNKNOWN``; ``stamps_ms`` are the broker's, by record.
 
-    Its broker's timestamp says nothing of the event where records are sent again later; it must not move the watermark.
+    A line that may go on with another and has only its broker's timestamp has that one's, whatever stands beside it:
+    where records are sent again later it says nothing of the event, and must not move the watermark.
     """
     goes_on = (lines.parts == CONTINUES) | (lines.parts == ENDS_TRACEBACK)
-    return np.where(goes_on, TIMESTAMP_UNKNOWN, lines.times_ms) if goes_on.any() else lines.times_ms
+    if not goes_on.any():
+        return lines.times_ms
+    return np.where(goes_on & (lines.times_ms == stamps_ms[lines.rows]), TIMESTAMP_UNKNOWN, lines.times_ms)
+
+
+def no_later(lines: LogBatch, newest_ms: IntArray) -> LogBatch:
+    """The lines, each at most of the time beside it: what goes on with nothing is of no time that nobody has told."""
+    return replace(lines, times_ms=np.minimum(lines.times_ms, newest_ms))
 
 
 def part_of(lines: LogBatch, start: int, stop: int) -> LogBatch:

@@ -29,7 +29,7 @@ from detector.decoders import JoinCounts, Joiner, LabelFault, LogDecoder
 from detector.encoders import LogEncoder, LogModelFacts, Provenance
 from detector.episodes import LogJudge, LogPolicyBook
 from detector.log_batches import LogBatch, LogTransition
-from detector.log_passage import LogPassage, by_service, own_times, part_of
+from detector.log_passage import LogPassage, by_service, no_later, own_times, part_of
 from detector.log_services import Lines, LogService, Redact, ServiceLimits, laid_out, lines_of, taken_apart
 from detector.passage import StageTimes
 from detector.series import NO_SLOT, Routed, SeriesTable, identify
@@ -197,35 +197,44 @@ class LogPipeline:
         lines = self._decoder.decode(batch)
         stages.end("decode")
         passage = LogPassage(batch, lines, stages)
-        times_ms = own_times(lines)
-        start = 0
+        told_ms = own_times(lines, batch.timestamps_ms)
+        start = 0 if self._watermark_ms != WATERMARK_NONE else self._begin(passage, told_ms)
         while start < len(lines):
-            stop = self._next_close(times_ms, start)
+            stop = self._next_close(told_ms, start)
             if stop > start:
-                joined = self._joiner.feed(part_of(lines, start, stop))
+                newest_ms = np.maximum.accumulate(np.maximum(told_ms[start:stop], self._watermark_ms))
+                joined = self._joiner.feed(no_later(part_of(lines, start, stop), newest_ms))
                 passage.join_rejects += joined.rejects
-                newest_ms = max(self._watermark_ms, int(times_ms[start:stop].max()))
-                self._take(passage, joined, newest_ms)
-                self._watermark_ms = newest_ms
+                self._take(passage, joined)
+                self._watermark_ms = int(newest_ms[-1])
                 start = stop
             else:
                 self._close(passage, start)
         return self._output(passage)
 
-    def _next_close(self, times_ms: IntArray, start: int) -> int:
-        """The first row from ``start`` on that makes a window close, or how many rows there are."""
-        if self._watermark_ms == WATERMARK_NONE:
-            self._watermark_ms = int(times_ms[start])  # of a line that only goes on with another: still unknown
-            if self._watermark_ms == WATERMARK_NONE:
-                return start + 1
-        due_ms = self._times.closes_at(self._times.oldest_open(self._watermark_ms))
-        reaching = times_ms[start:] >= due_ms
-        first = int(reaching.argmax())
-        return start + first if reaching[first] else len(times_ms)
+    def _begin(self, passage: LogPassage, told_ms: IntArray) -> int:
+        """Find the first row that tells a time; what waits until then is of that time, what came out before is late."""
+        lines = passage.lines
+        told = np.flatnonzero(told_ms != TIMESTAMP_UNKNOWN)
+        stop = int(told[0]) if len(told) else len(lines)
+        joined = self._joiner.feed(part_of(lines, 0, stop))
+        passage.join_rejects += joined.rejects
+        passage.counts.late += len(joined)
+        if stop < len(lines):
+            self._watermark_ms = int(told_ms[stop])
+            waiting = self._joiner.flush()
+            self._take(passage, no_later(waiting, np.full(len(waiting), self._watermark_ms)))
+        return stop
 
-    def _take(self, passage: LogPassage, lines: LogBatch, newest_ms: int) -> None:
-        """Find the services of these lines, and give each its own; none is later than ``newest_ms``."""
-        lines = replace(lines, times_ms=np.minimum(lines.times_ms, newest_ms))
+    def _next_close(self, told_ms: IntArray, start: int) -> int:
+        """The first row from ``start`` on that makes a window close, or how many rows there are."""
+        due_ms = self._times.closes_at(self._times.oldest_open(self._watermark_ms))
+        reaching = told_ms[start:] >= due_ms
+        first = int(reaching.argmax())
+        return start + first if reaching[first] else len(told_ms)
+
+    def _take(self, passage: LogPassage, lines: LogBatch) -> None:
+        """Find the services of these lines, and give each its own."""
         windows_ms = lines.times_ms - lines.times_ms % self._times.length_ms
         timely = windows_ms >= self._times.oldest_open(self._watermark_ms)
         passage.counts.late += len(lines) - int(np.count_nonzero(timely))
@@ -276,7 +285,7 @@ class LogPipeline:
         time_ms, row = int(lines.times_ms[position]), int(lines.rows[position])
         cause = passage.cause(position)
         first_ms, next_ms = self._times.oldest_open(self._watermark_ms), self._times.oldest_open(time_ms)
-        self._take(passage, self._joiner.flush(next_ms), self._watermark_ms)
+        self._take(passage, self._joiner.flush(next_ms))
         silent_ms = max(min(next_ms, self._watermark_ms - self._watermark_ms % length_ms + length_ms), first_ms)
         slots = self._series.live_slots()
         for window_ms in range(first_ms, silent_ms, length_ms):

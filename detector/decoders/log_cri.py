@@ -9,7 +9,7 @@ from detector.batches import IntArray, RecordBatch
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
 from detector.decoders.log_text import TextDecoder
 from detector.decoders.log_text_fields import CRI, FLAGS, JSON
-from detector.log_batches import WHOLE, LogBatch
+from detector.log_batches import LogBatch
 
 
 class CriDecoder(TextDecoder):
@@ -45,7 +45,11 @@ class CriDecoder(TextDecoder):
         used = np.isin(inner.rows, once)
         taken = places[inner.rows[used]]
         times_ms, severities, parts = found.times_ms.copy(), found.severities.copy(), found.parts.copy()
-        times_ms[taken], severities[taken], parts[taken] = inner.times_ms[used], inner.severities[used], WHOLE
+        times_ms[taken], severities[taken], parts[taken] = (
+            inner.times_ms[used],
+            inner.severities[used],
+            inner.parts[used],
+        )
         lines, keys = list(found.lines), list(found.keys)
         traces = list(found.traces or [None] * len(found))
         inner_traces = inner.traces or [None] * len(inner)

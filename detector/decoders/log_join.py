@@ -3,43 +3,23 @@
 A line of which the decoder says that others may go on with it waits for the next line of its key, which tells. So the
 lines that come out, and their order, are a function of the stream alone: a line comes out when the arrival of another
 releases it, or at a flush, and never because a batch has ended. What waits is state, and belongs into snapshots.
+
+Most lines go on with nothing, and nothing goes on with them: the next line of their key releases them, whatever it
+says. These are moved as columns; only what stands beside a line that may go on with it is looked at line by line.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.batches import TIMESTAMP_UNKNOWN, Reject, SeriesKey
+from detector.batches import TIMESTAMP_UNKNOWN, SeriesKey
 from detector.columns import Columns
+from detector.decoders.log_join_order import ByKey, by_key
+from detector.decoders.log_join_released import NOTHING, Released
 from detector.decoders.log_join_stored import HeldLine, laid_out, taken_apart
-from detector.log_batches import BEGINS, CONTINUES, ENDS_TRACEBACK, PARTIAL, WHOLE, LogBatch
-
-_NOTHING: Final = LogBatch(
-    rows=np.empty(0, np.int64),
-    offsets=np.empty(0, np.int64),
-    keys=[],
-    times_ms=np.empty(0, np.int64),
-    severities=np.empty(0, np.int8),
-    lines=[],
-    parts=np.empty(0, np.int8),
-    traces=None,
-    rejects=[],
-)
-_ONE: Final = LogBatch(
-    rows=np.zeros(1, np.int64),
-    offsets=np.zeros(1, np.int64),
-    keys=[("", b"")],
-    times_ms=np.zeros(1, np.int64),
-    severities=np.zeros(1, np.int8),
-    lines=[b""],
-    parts=np.zeros(1, np.int8),
-    traces=None,
-    rejects=[],
-)
-"""Stands for a batch of which nothing is taken."""
+from detector.log_batches import CONTINUES, ENDS_TRACEBACK, PARTIAL, WHOLE, LogBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +53,6 @@ class JoinCounts:
     released: int = 0
 
 
-class _Out:
-    """Lines that come out, by their place: below zero among those that have waited, else in the batch."""
-
-    __slots__ = ("lines", "places", "waited")
-
-    def __init__(self) -> None:
-        self.places: list[int] = []
-        self.lines: list[bytes] = []
-        self.waited: list[HeldLine] = []
-
-    def put(self, held: HeldLine) -> None:
-        if held.place < 0:
-            self.waited.append(held)
-            self.places.append(-len(self.waited))
-        else:
-            self.places.append(held.place)
-        self.lines.append(held.text())
-
-
 class Joiner:
     """Joins the lines of one partition.
 
@@ -117,20 +78,22 @@ class Joiner:
         """
         if not batch.parts.any() and (not self._held or self._held.keys().isdisjoint(batch.keys)):
             return batch
-        if self._is_of_one_key(batch):
-            return self._fed_whole(batch)
-        out, rejects = _Out(), list(batch.rejects)
-        self._feed_each(batch, range(len(batch)), out, rejects)
+        out, keys = Released(batch), list(dict.fromkeys(batch.keys))
+        if self._has_room(batch, keys):
+            self._feed_columns(batch, keys, out)
+        else:
+            self._feed_each(batch, out)
         self._settle(batch)
-        return _released(batch, out, rejects)
+        return out.lines()
 
     def flush(self, before_ms: int | None = None) -> LogBatch:
         """What waits and has a time before ``before_ms`` (None: all), in the order of arrival; all rows are -1."""
-        due = [key for key, held in self._held.items() if before_ms is None or held.time_ms < before_ms]
-        out = _Out()
-        for key in due:
-            out.put(self._pop(key))
-        return _released(_NOTHING, out, [])
+        due = [held for held in self._held.values() if before_ms is None or held.time_ms < before_ms]
+        out = Released(NOTHING)
+        for held in due:
+            self._drop(held)
+            out.put(0, held)
+        return out.lines()
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """What waits, as columns for a snapshot; see :mod:`detector.decoders.log_join_stored`."""
@@ -145,62 +108,97 @@ class Joiner:
         self._held_bytes = sum(held.size for held in self._held.values())
         self.counts = JoinCounts()
 
-    # -- one key: the common case of plain text --
+    # -- many lines at once --
 
-    def _is_of_one_key(self, batch: LogBatch) -> bool:
-        """Whether all lines are of one key, of which alone something waits, and each waits for the next."""
-        if not len(batch) or (len(self._held) > 1 or (self._held and batch.keys[0] not in self._held)):
+    def _has_room(self, batch: LogBatch, keys: list[SeriesKey]) -> bool:
+        """Whether nothing can have to come out early while these lines arrive, wherever the stream is cut."""
+        limits = self._limits
+        if len(self._held) + len(keys) > limits.keys and len(self._held.keys() | set(keys)) > limits.keys:
             return False
-        return bool((batch.parts != WHOLE).all()) and batch.keys.count(batch.keys[0]) == len(batch.keys)
+        return self._held_bytes + sum(map(len, batch.lines)) + len(batch) <= limits.bytes
 
-    def _fed_whole(self, batch: LogBatch) -> LogBatch:
-        """Only lines next to one that is joined are looked at one by one; each other releases the one before."""
-        out, rejects = _Out(), list(batch.rejects)
-        begins = batch.parts == BEGINS
-        alone = begins.copy()
-        alone[:-1] &= begins[1:]
-        alone[-1] = False
-        places = np.flatnonzero(np.diff(np.concatenate([[False], alone, [False]])))
-        at = 0
-        for start, stop in zip(places[::2].tolist(), places[1::2].tolist(), strict=True):
-            # the first of a run releases what waits, and the last but one is released by the last
-            self._feed_each(batch, range(at, start + 1), out, rejects)
-            first = self._held.get(batch.keys[0])
-            if first is None or first.place != start or len(first.pieces) > 1 or stop - start < 2:  # noqa: PLR2004
-                at = start + 1
+    def _feed_columns(self, batch: LogBatch, keys: list[SeriesKey], out: Released) -> None:
+        earlier = [self._held.get(key) for key in keys]
+        self._held_bytes -= sum(held.size for held in earlier if held is not None)
+        opened = np.fromiter((held is not None and held.open for held in earlier), np.bool_, len(keys))
+        found = by_key(batch, keys, opened)
+        places, lasting = found.places, found.alone & ~found.whole
+        whole = places[found.alone & found.whole]
+        out.put_columns(whole, whole, itself=True)
+        followed = np.flatnonzero(lasting & ~found.last)
+        out.put_columns(places[followed + 1], places[followed], itself=False)
+        for held, head in zip(earlier, found.heads.tolist(), strict=True):
+            if held is not None and not found.goes_on[head]:
+                out.put(int(places[head]), held)
+        waiting = [_waiting(batch, place) for place in places[lasting & found.last].tolist()]
+        waiting += self._feed_beside(batch, found, earlier, out)
+        still = {held.key for held in waiting if held.place < 0}
+        for held in earlier:
+            if held is not None and held.key not in still:
+                del self._held[held.key]
+        for held in sorted(waiting, key=_place):
+            self._held[held.key] = held
+            self._held_bytes += held.size
+
+    def _feed_beside(
+        self, batch: LogBatch, found: ByKey, earlier: list[HeldLine | None], out: Released
+    ) -> list[HeldLine]:
+        """The lines that do not stand alone; gives what waits behind the last ones of their keys."""
+        waiting: list[HeldLine] = []
+        beside = np.flatnonzero(~found.alone)
+        owners = np.searchsorted(found.heads, beside, side="right") - 1
+        held: HeldLine | None = None
+        for at, place, owner in zip(beside.tolist(), found.places[beside].tolist(), owners.tolist(), strict=True):
+            if found.first[at]:
+                held = earlier[owner] if found.goes_on[at] else None
+            held = self._arrived(batch, place, held, out)
+            if held is None:
                 continue
-            self._pop(batch.keys[0])
-            out.places.extend(range(start, stop - 1))
-            out.lines.extend(batch.lines[start : stop - 1])
-            self._hold(batch, stop - 1)
-            at = stop
-        self._feed_each(batch, range(at, len(batch)), out, rejects)
-        self._settle(batch)
-        return _released(batch, out, rejects)
+            if found.last[at]:
+                waiting.append(held)
+                held = None
+            elif found.alone[at + 1]:
+                out.put(int(found.places[at + 1]), held)
+                held = None
+        return waiting
 
     # -- line by line --
 
-    def _feed_each(self, batch: LogBatch, places: Iterable[int], out: _Out, rejects: list[Reject]) -> None:
-        keys, lines, parts = batch.keys, batch.lines, batch.parts
-        for place in places:
-            key, part = keys[place], int(parts[place])
+    def _feed_each(self, batch: LogBatch, out: Released) -> None:
+        limits = self._limits
+        for place, key in enumerate(batch.keys):
             held = self._held.get(key)
-            if held is not None:
-                if held.open or part == CONTINUES or (part == ENDS_TRACEBACK and held.in_traceback()):
-                    self._append(held, lines[place], part)
-                    if part == WHOLE:
-                        out.put(self._pop(key))
-                    self._keep_limits(out)
-                    continue
-                out.put(self._pop(key))
-            if part == WHOLE:
-                out.places.append(place)
-                out.lines.append(lines[place])
-            elif batch.times_ms[place] == TIMESTAMP_UNKNOWN:
-                _refuse(batch, place, rejects)
-            else:
-                self._hold(batch, place)
-                self._keep_limits(out)
+            before = 0 if held is None else held.size
+            now = self._arrived(batch, place, held, out)
+            if now is not held:
+                self._held.pop(key, None)
+                if now is not None:
+                    self._held[key] = now
+            self._held_bytes += (0 if now is None else now.size) - before
+            while len(self._held) > limits.keys or (len(self._held) > 1 and self._held_bytes > limits.bytes):
+                oldest = next(iter(self._held.values()))
+                self._drop(oldest)
+                out.put(place, oldest, itself=True)
+                self.counts.released += 1
+
+    def _arrived(self, batch: LogBatch, place: int, held: HeldLine | None, out: Released) -> HeldLine | None:
+        """What waits for the key of the line at ``place`` behind it, ``held`` before it."""
+        part = int(batch.parts[place])
+        if held is not None:
+            if held.open or part == CONTINUES or (part == ENDS_TRACEBACK and held.in_traceback()):
+                self._append(held, batch.lines[place], part)
+                if part != WHOLE:
+                    return held
+                out.put(place, held)
+                return None
+            out.put(place, held)
+        if part == WHOLE:
+            out.put(place, _waiting(batch, place), itself=True)
+        elif batch.times_ms[place] == TIMESTAMP_UNKNOWN:
+            out.refuse(place)
+        else:
+            return _waiting(batch, place)
+        return None
 
     def _append(self, held: HeldLine, line: bytes, part: int) -> None:
         """Join a line to one that waits, or as much of it as there is room for."""
@@ -214,26 +212,16 @@ class Joiner:
             self.counts.left_out += len(line) > room
             held.pieces.append(piece)
             held.size += len(piece)
-            self._held_bytes += len(piece)
             held.line_count += len(mark)
         held.open = part == PARTIAL
         if part == ENDS_TRACEBACK:
             held.ended_at = held.size
 
-    def _hold(self, batch: LogBatch, place: int) -> None:
-        key, line = batch.keys[place], batch.lines[place]
-        self._held[key] = HeldLine(key, [line], len(line), place, open=bool(batch.parts[place] == PARTIAL))
-        self._held_bytes += len(line)
+    # -- what waits --
 
-    def _pop(self, key: SeriesKey) -> HeldLine:
-        held = self._held.pop(key)
+    def _drop(self, held: HeldLine) -> None:
+        del self._held[held.key]
         self._held_bytes -= held.size
-        return held
-
-    def _keep_limits(self, out: _Out) -> None:
-        while len(self._held) > self._limits.keys or (len(self._held) > 1 and self._held_bytes > self._limits.bytes):
-            out.put(self._pop(next(iter(self._held))))
-            self.counts.released += 1
 
     def _settle(self, batch: LogBatch) -> None:
         """What waits outlives the batch that it came with."""
@@ -246,44 +234,10 @@ class Joiner:
                 held.place = -1
 
 
-def _refuse(batch: LogBatch, place: int, rejects: list[Reject]) -> None:
-    """A record whose line goes on with nothing, and has no time; a record has one reject."""
-    row = int(batch.rows[place])
-    if all(reject.row != row for reject in rejects):
-        detail = "the line goes on with no other, and neither it nor the broker tells a time"
-        rejects.append(Reject(row, int(batch.offsets[place]), "time_unreadable", detail))
-        rejects.sort()
+def _waiting(batch: LogBatch, place: int) -> HeldLine:
+    line = batch.lines[place]
+    return HeldLine(batch.keys[place], [line], len(line), place, open=bool(batch.parts[place] == PARTIAL))
 
 
-def _released(batch: LogBatch, out: _Out, rejects: list[Reject]) -> LogBatch:
-    """The lines that come out, with the rest of ``batch`` as it is."""
-    places = np.array(out.places, np.int64)
-    waited = [(at, out.waited[-place - 1]) for at, place in enumerate(out.places) if place < 0]
-    own = np.maximum(places, 0)
-    source = batch if len(batch) else _ONE
-    rows, offsets, times_ms = source.rows[own], source.offsets[own], source.times_ms[own]
-    severities = source.severities[own]
-    keys = [source.keys[place] for place in own.tolist()]
-    traces: list[str | None] | None = None
-    if source.traces is not None or any(held.trace is not None for _, held in waited):
-        known = source.traces or [None] * len(source)
-        traces = [known[place] for place in own.tolist()]
-    for at, held in waited:
-        rows[at], offsets[at], times_ms[at], severities[at] = -1, held.offset, held.time_ms, held.severity
-        keys[at] = held.key
-        if traces is not None:
-            traces[at] = held.trace
-    return LogBatch(
-        rows=rows,
-        offsets=offsets,
-        keys=keys,
-        times_ms=times_ms,
-        severities=severities,
-        lines=out.lines,
-        parts=np.full(len(rows), WHOLE, np.int8),
-        traces=traces,
-        rejects=rejects,
-        formats=batch.formats,
-        lines_cut=batch.lines_cut,
-        in_pieces=batch.in_pieces,
-    )
+def _place(held: HeldLine) -> int:
+    return held.place

@@ -8,7 +8,8 @@ import numpy as np
 from detector.batches import TIMESTAMP_UNKNOWN, BoolArray, IntArray, RecordBatch, Reject, SeriesKey
 from detector.decoders.json_lines import Fault
 from detector.decoders.log_decoder import LogDecoderLimits
-from detector.log_batches import WHOLE, LogBatch, SeverityArray
+from detector.decoders.log_line_parts import line_parts
+from detector.log_batches import LogBatch, SeverityArray
 
 TRACE_CHARACTERS_MAX = 128
 """Of a trace id; a longer one is none."""
@@ -19,7 +20,8 @@ class LineColumns:
     """m lines of some records, ascending by ``rows``.
 
     ``lines`` messages as bytes; ``times_ms`` int64[m], negative where the record tells no time; ``severities`` int8[m];
-    ``keys`` None where the record tells no service; ``traces`` None where no record has one.
+    ``keys`` None where the record tells no service; ``traces`` None where no record has one. ``streamed`` bool[m], None
+    where none is: the severity is that of the stream, which every line of it has.
     """
 
     rows: IntArray
@@ -28,6 +30,7 @@ class LineColumns:
     severities: SeverityArray
     keys: list[SeriesKey | None]
     traces: list[str | None] | None
+    streamed: BoolArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.rows)
@@ -44,6 +47,7 @@ class LineColumns:
             self.severities[places],
             [self.keys[place] for place in at],
             None if self.traces is None else [self.traces[place] for place in at],
+            None if self.streamed is None else self.streamed[places],
         )
 
 
@@ -52,6 +56,7 @@ def concatenated(parts: Sequence[LineColumns]) -> LineColumns:
     if len(parts) == 1:
         return parts[0]
     traced = any(part.traces is not None for part in parts)
+    streamed = [np.zeros(len(part.rows), np.bool_) if part.streamed is None else part.streamed for part in parts]
     return LineColumns(
         np.concatenate([np.empty(0, dtype=np.int64), *(part.rows for part in parts)]),
         [line for part in parts for line in part.lines],
@@ -59,6 +64,7 @@ def concatenated(parts: Sequence[LineColumns]) -> LineColumns:
         np.concatenate([np.empty(0, dtype=np.int8), *(part.severities for part in parts)]),
         [key for part in parts for key in part.keys],
         [trace for part in parts for trace in part.traces or [None] * len(part.rows)] if traced else None,
+        np.concatenate(streamed) if any(part.streamed is not None for part in parts) else None,
     )
 
 
@@ -123,7 +129,7 @@ def log_batch(
         times_ms=columns.times_ms,
         severities=columns.severities,
         lines=lines,
-        parts=np.full(len(lines), WHOLE, dtype=np.int8),
+        parts=line_parts(columns.lines, columns.severities, columns.streamed),
         traces=columns.traces if columns.traces and any(columns.traces) else None,
         rejects=[Reject(row, int(batch.offsets[row]), *faults[row]) for row in sorted(faults)],
         formats=formats,

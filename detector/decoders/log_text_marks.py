@@ -1,5 +1,7 @@
 """What is read at the start of a line besides its time: levels, and whether it goes on with the line before; compiled.
 
+All formats mark their lines by this one rule: text as it is scanned, messages out of JSON or protobuf a batch at once.
+
 The rule of what goes on is that of ``detector.templates.messages.continues``, which is of another room; a test holds
 the two equal.
 """
@@ -9,9 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.batches import IntArray
 from detector.compiled import compiled
 from detector.decoders.log_severity import SYSLOG, WORDS
 from detector.decoders.log_times import COLON, LETTERS_MAX, SPACE, TAB, Bytes, is_digit, is_letter, packed, packed_word
+from detector.log_batches import BEGINS, CONTINUES, ENDS_TRACEBACK, SeverityArray
 
 _LEVELS: Final = [
     (packed(word), severity) for word, severity in WORDS.items() if word.isalpha() and len(word) <= LETTERS_MAX
@@ -40,6 +44,7 @@ _EXIT: Final = _bytes(b"Exit")
 _INTERRUPT: Final = _bytes(b"Interrupt")
 _THROWABLE: Final = _bytes(b"Throwable")
 _FAILURE: Final = _bytes(b"Failure")
+_NEWLINE: Final = ord("\n")
 _QUOTE: Final = ord('"')
 _DOT: Final = ord(".")
 _BACKSLASH: Final = ord("\\")
@@ -120,6 +125,26 @@ def names_exception(text: Bytes, at: int, stop: int) -> bool:
             place += 1
         return starts_with(text, place, stop, _IN_THREAD_END) and _is_class(text, place + len(_IN_THREAD_END), stop)
     return False
+
+
+@compiled
+def mark(text: Bytes, ends: IntArray, parts: SeverityArray) -> None:
+    """Fill ``parts`` with those of messages that end in ``text`` at ``ends``. One of several lines begins."""
+    at = 0
+    for line in range(len(ends)):
+        stop = ends[line]
+        part = BEGINS
+        if goes_on(text, at, stop):
+            part = CONTINUES
+        elif names_exception(text, at, stop):
+            part = ENDS_TRACEBACK
+        if part != BEGINS:
+            for place in range(at, stop):
+                if text[place] == _NEWLINE:
+                    part = BEGINS
+                    break
+        parts[line] = part
+        at = stop
 
 
 @compiled

@@ -1,7 +1,9 @@
 """One compiled pass over the bytes of a batch: where its lines lie, and what their headers say.
 
 A record may hold several lines. A line goes on with the one before where ``goes_on`` says so, where it ends a traceback
-of Python, and where it has no header while the record's first line has one: then the record is one message.
+of Python, and where it has no header while the record's first line has one: then the record is one message. A record of
+one line of plain text, without a header and a time of its broker, goes on as well: so lines of files are read, in which
+headers bring the times, and what has none belongs to the line before.
 """
 
 from typing import Final
@@ -158,8 +160,11 @@ def scan(  # noqa: C901, PLR0912, PLR0915  # one function: a call that hands arr
                 break
             headed = headed or (found and not seen)
             seen = True
-            if not found and shape == PLAIN and not continues and names_exception(text, at, end):
-                table[count, PART] = ENDS_TRACEBACK
+            if not found and shape == PLAIN and not continues:
+                if stamp_ms < 0 and at == starts[row] and behind + 1 >= stop:
+                    table[count, PART] = CONTINUES
+                elif names_exception(text, at, end):
+                    table[count, PART] = ENDS_TRACEBACK
             in_traceback = begins_traceback(text, table[count, START], end)
             table[count, RECORD] = row
             fault = _timed(table[count], stamp_ms, latest_ms)

@@ -103,6 +103,22 @@ class TestFiles:
             found.append((tmp_path / "e.jsonl").read_bytes())
         assert found[0] == found[1] != b""
 
+    def test_lines_of_a_file_without_a_time_belong_to_the_line_before(self, folder: Path, tmp_path: Path) -> None:
+        trace = (b"java.lang.IllegalStateException: refused", b"\tat com.acme.Shop.pay(Shop.java:9)", b"see the manual")
+        lines = (folder / "app.log").read_bytes().splitlines()
+        traced = [each for line in lines for each in ((line, *trace) if b"refused by issuer" in line else (line,))]
+        (tmp_path / "app.log").write_bytes(b"\n".join([b"a banner", *traced]) + b"\n")
+        path = tmp_path / "app.log"
+        summary = replay(path, "--events", tmp_path / "e.jsonl", "--rejects", tmp_path / "r.jsonl")
+        assert [reject["offset"] for reject in events_of(tmp_path / "r.jsonl")] == [0]
+        assert summary["templates"] == "21"
+        opened = events_of(tmp_path / "e.jsonl")[0]
+        text = opened["data"]["template"]["text"]
+        assert text.endswith("refused by issuer java.lang.IllegalStateException com.acme.Shop.pay")
+        shown = [sample for sample in opened["data"]["samples"] if "refused" in sample["line"]]
+        assert all(sample["line"].splitlines()[1:] == [line.decode() for line in trace] for sample in shown)
+        assert shown
+
     def test_what_cannot_be_read_is_shown_with_its_reason(self, tmp_path: Path) -> None:
         good = json_line(BEGIN_S, "shop", "info", "hello")
         (tmp_path / "x.jsonl").write_bytes(b"\n".join([good, b'{"message": ', b"\x00\xff", good]))

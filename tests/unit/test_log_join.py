@@ -1,6 +1,8 @@
 """Lines that go on in other records, joined: what belongs together, in which order it comes out, and the bounds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.batches import SeriesKey
+from detector.batches import Reject, SeriesKey
 from detector.decoders.log_join import Joiner, JoinLimits
 from detector.errors import SnapshotRefusedError
 from detector.log_batches import BEGINS, CONTINUES, ENDS_TRACEBACK, PARTIAL, WHOLE, LogBatch
@@ -88,6 +90,23 @@ one_key = line.map(lambda each: each._replace(key=0, part=BEGINS if each.part ==
 limits = st.sampled_from([JoinLimits(), JoinLimits(keys=1), JoinLimits(record_lines=2, record_bytes=20, bytes=40)])
 
 
+MANY: tuple[SeriesKey, ...] = tuple(("logs", b"%d" % number) for number in range(12))
+parts = st.sampled_from([BEGINS] * 6 + [WHOLE, CONTINUES, CONTINUES, PARTIAL, ENDS_TRACEBACK])
+texts_of_parts = st.sampled_from([b"", b"x", b" at y", b"Traceback (most", b"E: 1", b"a longer line of a log"])
+many_keys = st.lists(
+    st.builds(
+        Line, st.integers(0, 11), parts, texts_of_parts, st.sampled_from([5, 6, 7, -1]), st.sampled_from([None, "t1"])
+    ),
+    max_size=120,
+)
+
+
+def _many(lines: Sequence[Line], first: int = 0) -> LogBatch:
+    """Lines of twelve services, whose keys are equal and not the same objects."""
+    batch = batch_of([line._replace(key=0) for line in lines], first)
+    return replace(batch, keys=[(MANY[line.key][0], bytes(bytearray(MANY[line.key][1]))) for line in lines])
+
+
 def _run(
     lines: Sequence[Line], sizes: Sequence[int], bounds: JoinLimits
 ) -> tuple[list[Found], list[tuple[int, str]], object]:
@@ -118,6 +137,44 @@ def test_any_cut_gives_the_same_lines_in_the_same_order(
     lines: list[Line], sizes: list[int], bounds: JoinLimits
 ) -> None:
     assert _run(lines, sizes, bounds) == _run(lines, [1] * len(lines), bounds)
+
+
+def _outcome(joiner: Joiner, batches: Sequence[LogBatch]) -> tuple[list[Found], list[Reject], dict[str, bytes]]:
+    """What comes out of a joiner, and what it waits with in the end."""
+    found: list[Found] = []
+    rejects: list[Reject] = []
+    for batch in batches:
+        got = joiner.feed(batch)
+        held_over = got.rows < 0
+        assert (got.offsets[held_over] < (batch.offsets[0] if len(batch) else 0)).all()
+        assert (batch.offsets[got.rows[~held_over]] == got.offsets[~held_over]).all()
+        found += found_in(got)
+        rejects += [reject._replace(row=0) for reject in got.rejects]
+    waiting = {name: column.tobytes() for name, column in joiner.columns().items()}
+    return [*found, *found_in(joiner.flush())], rejects, waiting
+
+
+@settings(derandomize=True, deadline=None, max_examples=400)
+@given(lines=many_keys, sizes=st.lists(st.integers(1, 60), max_size=6))
+def test_many_services_at_once_are_as_line_by_line(lines: list[Line], sizes: list[int]) -> None:
+    alone = [_many([line], at) for at, line in enumerate(lines)]
+    ends = list(accumulate(sizes, initial=0))
+    batches = [_many(lines[start:stop], start) for start, stop in pairwise([*ends, max(len(lines), ends[-1])])]
+    first, second = Joiner(), Joiner()
+    assert _outcome(first, batches) == _outcome(second, alone)
+    assert first.counts == second.counts
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(lines=many_keys)
+def test_what_has_to_be_watched_for_room_comes_out_the_same_where_there_is_room(lines: list[Line]) -> None:
+    joiner, watched = Joiner(), Joiner(JoinLimits(keys=11, bytes=1_000))
+    some = [line._replace(key=line.key % 11) for line in lines] * 3
+    found = _outcome(joiner, [_many(some)])
+    again = _outcome(watched, [_many(some)])
+    if watched.counts.released == 0:
+        assert again == found
+        assert watched.counts == joiner.counts
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
@@ -186,6 +243,12 @@ class TestJoining:
         got = Joiner().feed(batch_of(lines))
         assert got.lines == [b"b", b"a"]
         assert got.rows.tolist() == [1, 0]
+
+    def test_each_record_that_is_refused_has_one_reject(self) -> None:
+        lines = [Line(0, CONTINUES, b" a", -1), Line(0, CONTINUES, b" b", -1), Line(1, CONTINUES, b" c", -1)]
+        batch = replace(batch_of(lines), rows=np.array([0, 0, 1]), rejects=[Reject(1, 1, "malformed", "x")])
+        got = Joiner().feed(batch)
+        assert [(reject.row, reject.reason) for reject in got.rejects] == [(0, "time_unreadable"), (1, "malformed")]
 
 
 class TestPassing:

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ from detector.decoders.log_lines import trace_of, traces_of
 from detector.decoders.log_registry import LOG_DECODERS
 from detector.decoders.log_severity import ERROR, FATAL, INFO, UNKNOWN, WARNING
 from detector.errors import UsageError
-from detector.log_batches import WHOLE, LogBatch
+from detector.log_batches import BEGINS, CONTINUES, ENDS_TRACEBACK, WHOLE, LogBatch
 from tests.streams import batch_of
 
 NOON_MS = 1_795_305_600_000
@@ -44,7 +44,7 @@ def only(record: object, name: str = "json", paths: LogPaths | None = None) -> t
     """Line, severity and time of the one line of a record."""
     batch = decoded(record, name=name, paths=paths)
     assert not batch.rejects
-    assert batch.parts.tolist() == [WHOLE]
+    assert batch.parts.tolist() in ([WHOLE], [BEGINS])
     return batch.lines[0], batch.severities.tolist()[0], batch.times_ms.tolist()[0]
 
 
@@ -166,6 +166,45 @@ class TestMessages:
     def test_gelfs_full_message_begins_with_the_short_one(self) -> None:
         batch = decoded({"short_message": "a", "full_message": "a\n at b"}, {"short_message": "a", "full_message": "b"})
         assert batch.lines == [b"a\n at b", b"a\nb"]
+
+
+class TestParts:
+    TRACE: Final = ("order 7 failed", "KeyError: 7", "\tat com.acme.Shop.pay(Shop.java:9)", "Caused by: a.B: x", "")
+    EXPECTED: Final = [BEGINS, ENDS_TRACEBACK, CONTINUES, CONTINUES, BEGINS]
+
+    @pytest.mark.parametrize(
+        ("name", "key", "beside"),
+        [
+            ("json", "message", {}),
+            ("json", "msg", {}),
+            ("json", "textPayload", {}),
+            ("fluentbit", "log", {"stream": "stderr"}),
+            ("ecs", "message", {"ecs": {"version": "8"}}),
+            ("vector", "message", {"source_type": "file"}),
+            ("gelf", "short_message", {"level": 3}),
+            ("journald", "MESSAGE", {"PRIORITY": "6"}),
+        ],
+    )
+    def test_tell_the_joiner(self, name: str, key: str, beside: dict[str, object]) -> None:
+        records = [{key: line, **beside} for line in self.TRACE]
+        assert decoded(*records, name=name).parts.tolist() == self.EXPECTED
+        assert decoded(*records, {"message": "x", "level": "warn"}).parts.tolist() == [*self.EXPECTED, WHOLE]
+
+    def test_are_those_of_the_message_inside(self) -> None:
+        records = [{"log": json.dumps({"msg": line}), "stream": "stdout"} for line in self.TRACE]
+        assert decoded(*records).parts.tolist() == self.EXPECTED
+
+    @pytest.mark.parametrize("level", [{"level": "error"}, {"severity": "INFO"}, {"log.level": "warn"}])
+    def test_a_record_that_tells_a_severity_is_whole(self, level: dict[str, str]) -> None:
+        records = [{"message": line, **level} for line in self.TRACE]
+        assert decoded(*records).parts.tolist() == [WHOLE] * 5
+        inside = [{"log": json.dumps({"msg": line, **level})} for line in self.TRACE]
+        assert decoded(*inside).parts.tolist() == [WHOLE] * 5
+
+    def test_one_of_several_lines_begins(self) -> None:
+        whole = "\n".join(self.TRACE[1:])
+        assert decoded({"message": whole}, {"message": " " + whole}).parts.tolist() == [BEGINS, BEGINS]
+        assert decoded({"message": "failed", "stack_trace": whole}).parts.tolist() == [BEGINS]
 
 
 class TestNested:

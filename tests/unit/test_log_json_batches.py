@@ -11,7 +11,7 @@ from detector.decoders.decoder import NamedLabels
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
 from detector.decoders.log_registry import LOG_DECODERS
 from detector.decoders.log_severity import DEBUG, ERROR, FATAL, INFO, UNKNOWN, WARNING
-from detector.log_batches import LogBatch
+from detector.log_batches import BEGINS, CONTINUES, ENDS_TRACEBACK, WHOLE, LogBatch
 from tests.streams import batch_of
 
 NOON_MS = 1_795_305_600_000
@@ -44,6 +44,27 @@ def request(*records: Record, **attributes: str) -> dict[str, Any]:
 
 def record(text: str = "a", **fields: object) -> Record:
     return {"timeUnixNano": str(NOON_NS), "body": {"stringValue": text}, **fields}
+
+
+LINES = ("a", "\tat a.B.c(B.java:1)", "KeyError: 1", "")
+PARTS = [BEGINS, CONTINUES, ENDS_TRACEBACK, BEGINS]
+
+
+class TestParts:
+    def test_are_told_of_each_line_of_a_request(self) -> None:
+        resource = request(*(record(line) for line in LINES), service_name="x")
+        assert decoded("otlp_json", resource).parts.tolist() == PARTS
+        assert decoded("json", resource, push(*([str(NOON_NS), line] for line in LINES))).parts.tolist() == PARTS * 2
+        assert decoded("otlp_proto", proto(*({"body": line} for line in LINES[:3]))).parts.tolist() == PARTS[:3]
+        assert decoded("loki", push(*([str(NOON_NS), line] for line in LINES), app="x")).parts.tolist() == PARTS
+
+    def test_lines_with_a_severity_are_whole(self) -> None:
+        severe = [record(line, severityNumber=9) for line in LINES]
+        assert decoded("otlp_json", request(*severe)).parts.tolist() == [WHOLE] * 4
+        told = [{"body": line, "severity_number": 17} for line in LINES[:3]]
+        assert decoded("otlp_proto", proto(*told)).parts.tolist() == [WHOLE] * 3
+        pushed = push(*([str(NOON_NS), line] for line in LINES), app="x", level="error")
+        assert decoded("loki", pushed).parts.tolist() == [WHOLE] * 4
 
 
 @pytest.mark.parametrize("name", ["otlp_json", "json"])

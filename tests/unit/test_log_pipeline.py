@@ -1,5 +1,6 @@
 """The whole way of log lines, as who runs it meets it: incidents, deploys, busy hours, clocks, limits."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -8,7 +9,15 @@ import numpy as np
 import pytest
 
 from tests.log_lines import random_lines
-from tests.log_records import BEGIN_S, json_line, log_pipeline, plain_line
+from tests.log_records import (
+    BEGIN_S,
+    fluentbit_line,
+    json_line,
+    log_pipeline,
+    loki_push,
+    otlp_request,
+    plain_line,
+)
 from tests.log_stories import (
     Line,
     Message,
@@ -252,6 +261,23 @@ def templates_of(pipeline: Any) -> dict[str, dict[str, str]]:
 
 
 class TestTime:
+    def test_a_line_in_json_that_waits_is_late_as_any_other(self) -> None:
+        pipeline = log_pipeline()
+        tell(pipeline, [fluentbit_line(BEGIN_S + 60 * minute, "shop", "all is well") for minute in range(10)])
+        late = [fluentbit_line(BEGIN_S + 120, "shop", line) for line in ("x broke", "\tat com.acme.X.y(X.java:1)")]
+        told = tell(pipeline, [*late, fluentbit_line(BEGIN_S + 541, "shop", "all is well")], told=Told(offset=10))
+        assert told.totals.late == 1
+        assert told.total("lines_joined") == 1
+        assert told.total("templates_created") == 0
+
+    def test_exceptions_in_json_that_tell_their_times_move_the_watermark(self) -> None:
+        pipeline = log_pipeline()
+        values = [fluentbit_line(BEGIN_S + 60 * minute, "shop", "KeyError: 7") for minute in range(10)]
+        told = tell(pipeline, values, stamp_ms=1_000 * (BEGIN_S + 3_600))
+        assert pipeline.watermark_ms == 1_000 * (BEGIN_S + 540)
+        assert told.totals.scored == 9
+        assert told.totals.late == 0
+
     def test_late_lines_are_counted_and_not_mined(self) -> None:
         pipeline = log_pipeline()
         tell(pipeline, [json_line(BEGIN_S + 60 * minute, "shop", "info", "all is well") for minute in range(10)])
@@ -307,6 +333,14 @@ class TestLimits:
         assert after.closed == []
 
 
+def _otlp(time_s: float, service: str, line: str) -> bytes:
+    return otlp_request(time_s, service, [line])
+
+
+def _loki(time_s: float, service: str, line: str) -> bytes:
+    return loki_push(time_s, service, [line])
+
+
 class TestStackTraces:
     PYTHON: Final = (
         "Traceback (most recent call last):",
@@ -352,6 +386,40 @@ class TestStackTraces:
         assert told.total("lines_joined") == 8 * 5
         (found,) = templates_of(pipeline).values()
         assert list(found.values()) == ["ERROR order <*> failed shop.stock.OutOfStockError stock.py:take"]
+
+    @pytest.mark.parametrize("ship", [fluentbit_line, _otlp, _loki])
+    def test_in_json_they_are_one_template_though_another_service_stands_between(
+        self, ship: Callable[[float, str, str], bytes]
+    ) -> None:
+        values = []
+        for number in range(1, 9):
+            lines = [f"ERROR order {number} failed", *(line.format(number) for line in self.PYTHON)]
+            for place, line in enumerate(lines):
+                time_s = BEGIN_S + number + place / 1000
+                values += [ship(time_s, "shop", line), ship(time_s, "cart", f"item {number} taken")]
+        values += [ship(BEGIN_S + 600, name, "the end") for name in ("shop", "cart")]
+        pipeline = log_pipeline()
+        told = tell(pipeline, values)
+        assert not told.rejects
+        assert told.total("lines_joined") == 8 * 5
+        texts = {name: list(found.values()) for name, found in templates_of(pipeline).items()}
+        assert texts["shop"] == ["ERROR order <*> failed shop.stock.OutOfStockError stock.py:take"]
+        assert texts["cart"] == ["item <*> taken"]
+
+    def test_a_sample_of_one_shows_its_lines_and_where_the_first_is(self) -> None:
+        trace = ["ERROR payment refused", *(line.format(7) for line in self.PYTHON)]
+        lines = list(calm(1, "shop", messages(20, 1, rate=60.0), 45))
+        values = [fluentbit_line(BEGIN_S + line.time_s, line.service, line.text) for line in lines]
+        for number in range(60):
+            moment_s = BEGIN_S + 45 * 60 + number / 2
+            values += [fluentbit_line(moment_s + place / 1000, "shop", line) for place, line in enumerate(trace)]
+        values += [fluentbit_line(BEGIN_S + 46 * 60 + 30 * step, "shop", "the end") for step in range(9)]
+        opened, *_ = tell(log_pipeline(), values).opened
+        assert opened["template"]["text"] == "ERROR payment refused shop.stock.OutOfStockError stock.py:take"
+        assert opened["template"]["observed"] == 60
+        sample = opened["samples"][0]
+        assert sample["line"].splitlines()[:2] == trace[:2]
+        assert json.loads(values[sample["offset"]])["log"] == trace[0] + "\n"
 
     def test_partial_lines_of_a_container_are_put_together(self) -> None:
         values = []

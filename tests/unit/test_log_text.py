@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from detector.batches import TIMESTAMP_UNKNOWN
 from detector.decoders.log_decoder import LogDecoderLimits, LogPaths
+from detector.decoders.log_line_parts import line_parts
 from detector.decoders.log_registry import LOG_DECODERS
 from detector.decoders.log_text_marks import goes_on, names_exception
 from detector.decoders.values import time_ms as rfc3339_ms
@@ -93,8 +94,8 @@ class TestTimes:
         assert found.times_ms.tolist() == [rfc3339_ms("2026-01-01T00:00:01Z")]
 
     def test_without_a_year_and_a_broker_there_is_no_time(self) -> None:
-        found = decoded("plain", b"Jan  1 00:00:01 x", b"00:00:01 x", b"x", stamp_ms=TIMESTAMP_UNKNOWN)
-        assert reasons(found) == ["time_unreadable"] * 3
+        found = decoded("plain", b"Jan  1 00:00:01 x", b"00:00:01 x", stamp_ms=TIMESTAMP_UNKNOWN)
+        assert reasons(found) == ["time_unreadable"] * 2
 
     def test_local_times_are_ahead_of_utc_as_told(self) -> None:
         paths = LogPaths(utc_offset_ms=7_200_000)
@@ -178,9 +179,18 @@ class TestManyLines:
         assert found.parts.tolist() == [BEGINS, CONTINUES, ENDS_TRACEBACK, BEGINS]
 
     def test_a_line_that_goes_on_needs_no_time(self) -> None:
-        found = decoded("plain", b"\tat x", b"x", stamp_ms=TIMESTAMP_UNKNOWN)
+        found = decoded("plain", b"\tat x", b"x\ny", stamp_ms=TIMESTAMP_UNKNOWN)
         assert found.times_ms.tolist() == [-1]
         assert reasons(found) == ["time_unreadable"]
+
+    @pytest.mark.parametrize(
+        "line", [b"java.io.IOException: reset", b"more of it", b"more of it\n", b"KeyError: 1\r\n"]
+    )
+    def test_in_a_file_what_has_no_time_goes_on_with_the_line_before(self, line: bytes) -> None:
+        timed = b"2026-01-02 11:00:00 boom"
+        found = decoded("plain", timed, line, stamp_ms=TIMESTAMP_UNKNOWN)
+        assert (found.parts.tolist(), found.times_ms.tolist()[1], found.rejects) == ([BEGINS, CONTINUES], -1, [])
+        assert decoded("plain", timed, line).parts.tolist()[1] in {BEGINS, ENDS_TRACEBACK}
 
     def test_a_fault_in_one_line_leaves_the_others(self) -> None:
         found = decoded("plain", b"2026-01-02 11:00:00 a\n2027-01-02 11:00:00 b\n c\n2026-01-02 11:00:01 d")
@@ -228,6 +238,42 @@ class TestManyLines:
         assert goes_on(text, 0, len(text)) == continues(line)
         in_traceback = goes_on(text, 0, len(text)) or names_exception(text, 0, len(text))
         assert in_traceback == continues(line, in_traceback=True)
+
+    @settings(derandomize=True, deadline=None, max_examples=200)
+    @given(
+        lines=st.lists(
+            st.sampled_from(
+                [
+                    b"",
+                    b"x",
+                    b" x",
+                    b"\tat x",
+                    b"at x",
+                    b"Caused by: x",
+                    b"Traceback",
+                    b"KeyError: 1",
+                    b"a.B: 1",
+                    b"KeyError",
+                    b"a\nb",
+                    b" a\nb",
+                    b"KeyError: 1\n at x",
+                    b"KeyError\n",
+                ]
+            )
+        )
+    )
+    def test_messages_are_marked_by_the_same_rule_a_batch_at_once(self, lines: list[bytes]) -> None:
+        expected = []
+        for line in lines:
+            part = ENDS_TRACEBACK if continues(line, in_traceback=True) else BEGINS
+            part = CONTINUES if continues(line) else part
+            expected.append(BEGINS if b"\n" in line else part)
+        untold = np.zeros(len(lines), np.int8)
+        assert line_parts(lines, untold, None).tolist() == expected
+        assert line_parts(lines, untold + 2, None).tolist() == [WHOLE] * len(lines)
+        streamed = np.arange(len(lines)) % 2 == 0
+        mixed = [part if at % 2 == 0 else WHOLE for at, part in enumerate(expected)]
+        assert line_parts(lines, untold + 2, streamed).tolist() == mixed
 
 
 class TestSyslog:
