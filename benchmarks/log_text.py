@@ -1,8 +1,9 @@
-"""Decoding and joining of log records that are text, by format, and with mining behind; messages of three sizes.
+"""Decoding and joining of log records that are lines of text, by format, and with mining; messages of three sizes.
 
 ``python -m benchmarks.log_text [--records N]``. Records per second of processor time, the fastest pass over the same
 batches, since other work on the machine counts for little there; the lines of ``benchmarks.logs``, which are seeded.
-``plain, traces`` has a stack trace of five records behind every hundredth line. The last line is JSON.
+``tailed`` is what Fluent Bit makes of files of eight services: JSON without a severity, of which every line waits for
+the next. ``traces`` have a stack trace of five records behind every hundredth line. The last line is JSON.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
+import orjson
 from rich.console import Console
 from rich.progress import track
 
@@ -27,7 +29,7 @@ BATCH_RECORDS: Final = 4_000
 PASSES: Final = 5
 START_MS: Final = 1_795_305_600_000
 SIZES: Final = (71, 140, 539)
-TRACE: Final = (b"java.io.IOException: reset", *[b"\tat com.acme.shop.Stock.take(Stock.java:9)"] * 4)
+TRACE: Final = ("java.io.IOException: reset", *["\tat com.acme.shop.Stock.take(Stock.java:9)"] * 4)
 
 
 def plain(text: str, at: int) -> bytes:
@@ -60,6 +62,14 @@ def logfmt(text: str, at: int) -> bytes:
     return f'ts={iso(START_MS + at)} level=info caller=main.go:7 component=tsdb msg="{text}" took=7ms'.encode()
 
 
+def tailed(text: str, at: int) -> bytes:
+    """A line of a file as Fluent Bit sends it, one of eight services."""
+    service_name = f"service-{at % 8}"
+    pod = {"labels": {"app": service_name}, "namespace_name": "shop", "container_name": "app"}
+    record = {"@timestamp": (START_MS + at) / 1000, "log": text + "\n", "stream": "stderr", "kubernetes": pod}
+    return orjson.dumps(record)
+
+
 FORMATS: Final[dict[str, tuple[str, Callable[[str, int], bytes]]]] = {
     "plain": ("plain", plain),
     "syslog 5424": ("syslog", syslog),
@@ -67,6 +77,7 @@ FORMATS: Final[dict[str, tuple[str, Callable[[str, int], bytes]]]] = {
     "cri": ("cri", cri),
     "cri, json": ("cri", cri_json),
     "logfmt": ("logfmt", logfmt),
+    "tailed": ("fluentbit", tailed),
     "auto: plain": ("auto", plain),
     "auto: cri": ("auto", cri),
 }
@@ -118,9 +129,13 @@ def main() -> None:
         for title, (name, write) in FORMATS.items()
         for size in SIZES
     ]
-    lines = records_of(plain, SIZES[0], count)
-    traced = [record for at, each in enumerate(lines) for record in ((each, *TRACE) if at % 100 == 0 else (each,))]
-    cases.append(("plain, traces 71", "plain", traced))
+    frames: dict[str, Callable[[str, int], bytes]] = {"plain": lambda line, _: line.encode(), "tailed": tailed}
+    for title, frame in frames.items():
+        name, write = FORMATS[title]
+        traced = []
+        for at, line in enumerate(records_of(write, SIZES[0], count)):
+            traced += [line, *(frame(each, at) for each in TRACE)] if at % 100 == 0 else [line]
+        cases.append((f"{title}, traces {SIZES[0]}", name, traced))
     rows: list[list[str]] = []
     result: dict[str, dict[str, int]] = {}
     for title, name, records in cases:

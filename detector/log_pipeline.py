@@ -36,8 +36,8 @@ from detector.series import NO_SLOT, Routed, SeriesTable, identify
 from detector.state import Snapshot, SnapshotHeader, StateCopy, check_origin
 
 MODEL_NAME: Final = "log_signals"
-MODEL_VERSION: Final = 1
-"""Of what the templates, the signals and the rules of windows make of the same lines."""
+MODEL_VERSION: Final = 2
+"""Of what the joiner, the templates, the signals and the rules of windows make of the same records."""
 NO_SLOTS: Final = np.empty(0, np.int64)
 
 

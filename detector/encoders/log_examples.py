@@ -24,7 +24,7 @@ LOG_IDENTITY: Final = SeriesIdentity(
     canonical='logs{deployment.environment.name="prod",k8s.namespace.name="shop",service.name="checkout"}',
     fingerprint="8f05e7c6e22d6a70",
 )
-LOG_MODEL: Final = LogModelFacts("log_signals", 1, MINUTE_MS, "3f2a90c1")
+LOG_MODEL: Final = LogModelFacts("log_signals", 2, MINUTE_MS, "3f2a90c1")
 TRACE: Final = "5b8efff798038103d269b633813fc60c"
 
 

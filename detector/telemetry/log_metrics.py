@@ -19,7 +19,7 @@ LOG_METRICS: Final[tuple[Metric, ...]] = (
         PARTITION,
         "lines",
         "Lines that went on with the one before and were joined to it: stack traces, partial lines.",
-        "Nothing: how many lines came in pieces. Let the collector join them to send fewer records.",
+        "Nothing: how many lines came in pieces. A collector that joins them sends fewer records, and knows its files.",
     ),
     Metric(
         "detector_log_lines_cut_total",
@@ -35,7 +35,7 @@ LOG_METRICS: Final[tuple[Metric, ...]] = (
         PARTITION,
         "lines",
         "Lines that came out before anything could go on with them, since too many were waiting.",
-        "Raise logs.limits.held_keys_max: there are more services with lines of text than it has room for.",
+        "Raise logs.limits.held_keys_max: there are more sources of lines than it has room for.",
     ),
     Metric(
         "detector_log_lines_untemplated_total",
