@@ -17,7 +17,8 @@ class ByKey(NamedTuple):
 
     ``places`` int64[n] where each line stands in the batch; ``heads`` int64[k] where the lines of each key begin here.
     bool[n]: ``first`` and ``last`` of a key; ``goes_on`` what may belong to the line before it; ``alone`` what goes on
-    with none, and none with it, whatever has come before; ``whole`` what waits for no other.
+    with none, and none with it, whatever has come before; ``whole`` what waits for no other. Beside another key a line
+    may be taken for one that goes on, or is not alone, which costs time and changes nothing.
     """
 
     places: IntArray
@@ -35,11 +36,11 @@ def by_key(batch: LogBatch, keys: Sequence[SeriesKey], opened: BoolArray) -> ByK
     last, heads = np.append(first[1:], True), np.flatnonzero(first)
     parts = batch.parts[places]
     goes_on = (parts == CONTINUES) | (parts == ENDS_TRACEBACK)
-    goes_on[1:] |= (parts[:-1] == PARTIAL) & ~first[1:]
+    goes_on[1:] |= parts[:-1] == PARTIAL
     goes_on[heads] |= opened
     whole = parts == WHOLE
     alone = ~goes_on & (whole | (batch.times_ms[places] != TIMESTAMP_UNKNOWN))
-    alone[:-1] &= first[1:] | ~goes_on[1:]
+    alone[:-1] &= ~goes_on[1:]
     return ByKey(places, heads, first, last, goes_on, alone, whole)
 
 
