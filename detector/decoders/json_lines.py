@@ -1,9 +1,9 @@
 """Records of one JSON object each become typed points, a whole batch in one parser call where that is safe.
 
-Joining records with newlines is safe under three conditions, checked on the joined bytes: it is n lines, each beginning
-with ``{`` and ending with ``}``, and the parser finds n values. JSON forbids a raw newline inside a string, and ``}``
-directly before ``{`` inside any value, so no value crosses a line and each line holds exactly one. Otherwise the batch
-is cut into small chunks, and a chunk that fails is decoded record by record, by the same parser with the same type.
+Joining n records with newlines is safe under three conditions: each begins with ``{`` and ends with ``}``, and the
+parser finds n values. JSON forbids a raw newline inside a string, and ``}`` directly before ``{`` inside any value, so
+no value crosses from one record into the next, and each record holds exactly one. Otherwise the batch is cut into small
+chunks, and a chunk that fails is decoded record by record, by the same parser with the same type.
 """
 
 import json
@@ -24,7 +24,7 @@ DETAIL_CHARACTERS_MAX: Final = 200
 Fault = tuple[RejectReason, str]
 _Item = tuple[Any, bytes]
 
-_NEWLINE, _OPEN, _CLOSE = b"\n{}"
+_OPEN, _CLOSE = b"{}"
 _BROKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -44,15 +44,12 @@ def brief(detail: str) -> str:
     return detail if len(detail) <= DETAIL_CHARACTERS_MAX else detail[: DETAIL_CHARACTERS_MAX - 3] + "..."
 
 
-def lines_are_objects(joined: bytes, count: int) -> bool:
-    """Whether ``joined`` is ``count`` lines, each beginning with ``{`` and ending with ``}``."""
-    codes = np.frombuffer(joined, dtype=np.uint8)
-    if not len(codes) or codes[0] != _OPEN or codes[-1] != _CLOSE:
+def look_like_objects(records: Sequence[bytes]) -> bool:
+    """Whether each record begins with ``{`` and ends with ``}``."""
+    try:
+        return {record[0] for record in records} == {_OPEN} and {record[-1] for record in records} == {_CLOSE}
+    except IndexError:
         return False
-    ends = np.flatnonzero(codes == _NEWLINE)
-    if len(ends) != count - 1:
-        return False
-    return bool((codes[ends - 1] == _CLOSE).all() and (codes[ends + 1] == _OPEN).all())
 
 
 class ObjectParser:
@@ -98,14 +95,15 @@ class ObjectParser:
         self, records: Sequence[bytes | None], decode: Callable[[bytes, Sequence[bytes]], list[Any]]
     ) -> list[Any] | None:
         """One point per record, or None unless it is certain that point i is record i."""
+        whole = cast("Sequence[bytes]", records)
         try:
-            joined = b"\n".join(cast("Sequence[bytes]", records))
+            joined = b"\n".join(whole)
         except TypeError:
             return None
-        if not records or not lines_are_objects(joined, len(records)) or self._any_too_large(joined, records):
+        if not look_like_objects(whole) or self._any_too_large(joined, whole):
             return None
         try:
-            points = decode(joined, cast("Sequence[bytes]", records))
+            points = decode(joined, whole)
         except _BROKEN:
             return None
         return points if len(points) == len(records) else None
@@ -118,8 +116,8 @@ class ObjectParser:
         """One point per line of a whole batch; raises what the parser raises. A subclass may know a faster type."""
         return self._decode_chunk(joined, records)
 
-    def _any_too_large(self, joined: bytes, records: Sequence[bytes | None]) -> bool:
-        return len(joined) > self._bytes_max and max(map(len, cast("Sequence[bytes]", records))) > self._bytes_max
+    def _any_too_large(self, joined: bytes, records: Sequence[bytes]) -> bool:
+        return len(joined) > self._bytes_max and max(map(len, records)) > self._bytes_max
 
     def _alone(self, record: bytes | None) -> tuple[list[_Item], Fault | None]:
         """Points of one record and the first fault in it."""

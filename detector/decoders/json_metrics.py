@@ -1,10 +1,8 @@
 r"""Generic JSON metrics: one sample per record, an array of samples, or one series with columns of points.
 
-The common case goes through one parser call for a whole batch. Joining records with newlines is safe only under three
-conditions, checked on the joined bytes: it holds exactly n-1 newlines, each of them between ``}`` and ``{``, and the
-parser finds n values. JSON forbids a raw newline inside a string, and ``}`` directly before ``{`` inside any value, so
-under these conditions no value crosses a line and each line holds exactly one. Otherwise the batch is cut into small
-chunks, and a chunk that fails is decoded record by record, by the same parser with the same types.
+The common case goes through one parser call for a whole batch, where that is safe; :mod:`detector.decoders.json_lines`
+says when. Otherwise the batch is cut into small chunks, and a chunk that fails is decoded record by record, by the same
+parser with the same types.
 """
 
 import json
@@ -30,7 +28,7 @@ from detector.batches import (
 )
 from detector.decoders import values as scalars
 from detector.decoders.decoder import DecoderLimits, LabelFault, NamedLabels
-from detector.decoders.json_lines import lines_are_objects
+from detector.decoders.json_lines import look_like_objects
 from detector.decoders.json_paths import ABSENT, LEAVES, JsonPaths, PathTypes
 
 CHUNK_RECORDS: Final = 32
@@ -93,11 +91,12 @@ class JsonMetricsDecoder:
 
     def _parse_lines(self, records: Sequence[bytes | None]) -> list[Any] | None:
         """One typed point per record, or None unless it is certain that point i is record i."""
+        whole = cast("Sequence[bytes]", records)
         try:
-            joined = b"\n".join(cast("Sequence[bytes]", records))
+            joined = b"\n".join(whole)
         except TypeError:
             return None
-        if not records or not lines_are_objects(joined, len(records)) or self._any_too_large(joined, records):
+        if not look_like_objects(whole) or self._any_too_large(joined, whole):
             return None
         try:
             points: list[Any] = self._typed.decode_lines(joined)
@@ -105,9 +104,9 @@ class JsonMetricsDecoder:
             return None
         return points if len(points) == len(records) else None
 
-    def _any_too_large(self, joined: bytes, records: Sequence[bytes | None]) -> bool:
+    def _any_too_large(self, joined: bytes, records: Sequence[bytes]) -> bool:
         limit = self._limits.record_bytes_max
-        return len(joined) > limit and max(map(len, cast("Sequence[bytes]", records))) > limit
+        return len(joined) > limit and max(map(len, records)) > limit
 
     def _parse_chunks(self, records: Sequence[bytes | None], faults: dict[int, Fault]) -> tuple[IntArray, list[Any]]:
         """Points of a batch with something unusual in it, and their rows; ``faults`` gains one per bad record."""

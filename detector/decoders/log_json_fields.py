@@ -19,6 +19,8 @@ from detector.batches import BoolArray
 from detector.decoders.log_severity import Scale
 from detector.errors import UsageError
 
+_NULL: Final = msgspec.Raw(b"null")
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -131,8 +133,9 @@ class Fields:
         absent = values.count(None)
         if absent == len(values):
             return None
-        found = (value is not None and not (type(value) is msgspec.Raw and bytes(value) == b"null") for value in values)
-        return np.fromiter(found, np.bool_, len(values))
+        if not absent and not values.count(_NULL):
+            return np.ones(len(values), dtype=np.bool_)
+        return np.fromiter((value is not None and value != _NULL for value in values), np.bool_, len(values))
 
     def _node(self, place: str) -> _Node:
         node = self._root

@@ -49,6 +49,10 @@ STREAM_NAMES: Final = ("service_name", "service", NAME, *POD_LABELS, "container"
 
 Labels = dict[str, str]
 Told = TypeVar("Told")
+Piece = bytes | msgspec.Raw
+"""A piece of JSON text."""
+ABSENT: Final = b""
+"""Stands for a piece that is not there; no JSON text is empty."""
 
 
 def service_key(labels: Mapping[str, str]) -> SeriesKey:
@@ -116,7 +120,7 @@ class ServiceReader:
 
     def _tier(self, points: Sequence[Any], places: Sequence[str]) -> list[SeriesKey | None]:
         present: list[str] = []
-        evidence: list[list[bytes | None]] = []
+        evidence: list[list[Piece]] = []
         for place in places:
             if self._columns.lacks(points, place):
                 continue
@@ -125,7 +129,7 @@ class ServiceReader:
             if absent == len(values):
                 continue
             present.append(place)
-            evidence.append([None if v is None else bytes(v) for v in values] if absent else list(map(bytes, values)))
+            evidence.append([ABSENT if value is None else value for value in values] if absent else values)
         if not present:
             return [None] * len(points)
         return self._memo.column(tuple(present), evidence)
@@ -134,34 +138,36 @@ class ServiceReader:
 class EvidenceMemo(Generic[Told]):
     """What named pieces of JSON text tell, by ``read``, once for each distinct evidence.
 
-    The memo is a cache: it is bounded, and changes no answer.
+    Pieces are known by their texts with a NUL between them, which no JSON text has in it. The memo is a cache: it is
+    bounded, and changes no answer.
     """
 
     def __init__(self, read: Callable[[Sequence[str], Sequence[bytes | None]], Told]) -> None:
         self._read = read
-        self._memos: dict[tuple[str, ...], dict[tuple[bytes | None, ...], Told]] = {}
+        self._memos: dict[tuple[str, ...], dict[bytes, Told]] = {}
         self._bytes = 0
 
-    def column(self, names: tuple[str, ...], evidence: Sequence[Sequence[bytes | None]]) -> list[Told]:
-        """What each row of ``evidence`` tells, which has one column for each of ``names``."""
+    def column(self, names: tuple[str, ...], evidence: Sequence[Sequence[Piece]]) -> list[Told]:
+        """What each row of ``evidence`` tells, which has one column for each of ``names``; ``ABSENT`` stands for none."""
         known = self._memos.setdefault(names, {})
         try:
-            return list(map(known.__getitem__, zip(*evidence, strict=True)))
+            return list(map(known.__getitem__, map(b"\0".join, zip(*evidence, strict=True))))
         except KeyError:
             return [self.of(names, row) for row in zip(*evidence, strict=True)]
 
-    def of(self, names: tuple[str, ...], row: tuple[bytes | None, ...]) -> Told:
+    def of(self, names: tuple[str, ...], row: Sequence[Piece]) -> Told:
         """What one row tells."""
         known = self._memos.setdefault(names, {})
-        if row in known:
-            return known[row]
-        told = self._read(names, row)
-        self._bytes += MEMO_ENTRY_BYTES + sum(len(piece) for piece in row if piece is not None)
+        text = b"\0".join(row)
+        if text in known:
+            return known[text]
+        told = self._read(names, [bytes(piece) or None for piece in row])
+        self._bytes += MEMO_ENTRY_BYTES + len(text)
         if self._bytes > MEMO_BYTES_MAX:
             self._memos = {}
             self._bytes = 0
             known = self._memos.setdefault(names, {})
-        known[row] = told
+        known[text] = told
         return told
 
 
