@@ -71,7 +71,6 @@ class Fields:
         self.kind: Final[Any] = _struct(self._root, self._types)
         self._keys = {place: parts_of(place)[0] for place in (*self._routes, *markers)}
         self._narrow: dict[Any, frozenset[str]] = {}
-        self._heads = {place: attrgetter(route[0]) for place, route in self._routes.items()}
         self._whole = {place: attrgetter(".".join(route)) for place, route in self._routes.items()}
         self._mixed = {place for place in self._routes if self._node(place).children}
         self._marks = {marker: attrgetter(self._node(marker).attribute) for marker in markers}
@@ -111,18 +110,21 @@ class Fields:
         """What stands at ``place`` in each point; None where nothing does, or an object whose fields have places."""
         if self.lacks(points, place):
             return [None] * len(points)
-        values = list(map(self._heads[place], points))
-        route = self._routes[place]
-        if len(route) > 1 and values.count(None) < len(values):
-            try:
-                values = list(map(self._whole[place], points))
-            except AttributeError:
-                for attribute in route[1:]:
-                    values = [
-                        getattr(value, attribute) if isinstance(value, msgspec.Struct) else None for value in values
-                    ]
-        if place in self._mixed:
+        try:
+            values = list(map(self._whole[place], points))
+        except AttributeError:
+            values = self._through(points, self._routes[place])
+        if place in self._mixed and _has_object(values):
             return [None if isinstance(value, msgspec.Struct) else value for value in values]
+        return values
+
+    def _through(self, points: Sequence[Any], route: Sequence[str]) -> list[Any]:
+        """The column at the end of a route on which not every point has objects."""
+        values = list(points)
+        for attribute in route:
+            if not _has_object(values):
+                return [None] * len(points)
+            values = [getattr(value, attribute) if isinstance(value, msgspec.Struct) else None for value in values]
         return values
 
     def present(self, points: Sequence[Any], marker: str) -> BoolArray | None:
@@ -144,20 +146,26 @@ class Fields:
         return node
 
 
+def _has_object(values: Sequence[Any]) -> bool:
+    return any(issubclass(kind, msgspec.Struct) for kind in set(map(type, values)))
+
+
 def first_of(fields: Fields, points: Sequence[Any], places: Sequence[str]) -> list[Any]:
     """The value at the first of ``places`` that each point has, None where it has none."""
-    if not places:
-        return [None] * len(points)
-    values = fields.column(points, places[0])
-    for place in places[1:]:
-        if None not in values:
-            break
+    values: list[Any] = []
+    for place in places:
         if fields.lacks(points, place):
             continue
         more = fields.column(points, place)
-        if more.count(None) < len(more):
-            values = [other if value is None else value for value, other in zip(values, more, strict=True)]
-    return values
+        absent = more.count(None)
+        if absent == len(more):
+            continue
+        values = (
+            [other if value is None else value for value, other in zip(values, more, strict=True)] if values else more
+        )
+        if not absent or None not in values:
+            break
+    return values or [None] * len(points)
 
 
 def parts_of(path: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from detector.decoders.log_lines import LineColumns
 
 KEY_WITHIN: Final = 8
 """Bytes at the beginning of an object within which its first key is looked for."""
+_OPEN, _CLOSE = b"{}"
 
 
 class NestedJson:
@@ -28,7 +29,13 @@ class NestedJson:
     def open(self, columns: LineColumns) -> None:
         """Replace what is known of lines that are JSON objects, in place."""
         lines = columns.lines
-        at = [place for place, line in enumerate(lines) if line[:1] == b"{" and _is_object(line)]
+        if not lines or max(lines) < b"{":
+            return  # the quick answer for text in Latin letters, which come before the brace
+        at = [
+            place
+            for place, line in enumerate(lines)
+            if line and line[0] == _OPEN and line[-1] == _CLOSE and line.find(b'"', 0, KEY_WITHIN) > 0
+        ]
         if not at:
             return
         objects = self._parser.parse([lines[place] for place in at])
@@ -47,17 +54,16 @@ def _take(columns: LineColumns, found: LineColumns, has_message: list[bool]) -> 
     columns.severities[at[told]] = found.severities[told]
     timed = found.times_ms >= 0
     columns.times_ms[at[timed]] = found.times_ms[timed]
-    for place, line, own, key in zip(at.tolist(), found.lines, has_message, found.keys, strict=True):
+    lines, keys = columns.lines, columns.keys
+    for place, line, own in zip(at.tolist(), found.lines, has_message, strict=True):
         if own:
-            columns.lines[place] = line
-        if columns.keys[place] is None:
-            columns.keys[place] = key
+            lines[place] = line
+    if None in keys:
+        for place, key in zip(at.tolist(), found.keys, strict=True):
+            if keys[place] is None:
+                keys[place] = key
     if found.traces is not None:
         traces = columns.traces or [None] * len(columns.lines)
         for place, trace in zip(at.tolist(), found.traces, strict=True):
             traces[place] = traces[place] or trace
         columns.traces = traces
-
-
-def _is_object(line: bytes) -> bool:
-    return line[-1:] == b"}" and b'"' in line[:KEY_WITHIN]

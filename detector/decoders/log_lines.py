@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Final, cast
 
 import numpy as np
 
@@ -13,6 +15,8 @@ from detector.log_batches import LogBatch, SeverityArray
 
 TRACE_CHARACTERS_MAX = 128
 """Of a trace id; a longer one is none."""
+_ZEROS: Final = frozenset("0" * count for count in range(TRACE_CHARACTERS_MAX + 1))
+"""Texts that are no trace id, the empty one among them."""
 
 
 @dataclass(slots=True)
@@ -59,11 +63,11 @@ def concatenated(parts: Sequence[LineColumns]) -> LineColumns:
     streamed = [np.zeros(len(part.rows), np.bool_) if part.streamed is None else part.streamed for part in parts]
     return LineColumns(
         np.concatenate([np.empty(0, dtype=np.int64), *(part.rows for part in parts)]),
-        [line for part in parts for line in part.lines],
+        list(chain.from_iterable(part.lines for part in parts)),
         np.concatenate([np.empty(0, dtype=np.int64), *(part.times_ms for part in parts)]),
         np.concatenate([np.empty(0, dtype=np.int8), *(part.severities for part in parts)]),
-        [key for part in parts for key in part.keys],
-        [trace for part in parts for trace in part.traces or [None] * len(part.rows)] if traced else None,
+        list(chain.from_iterable(part.keys for part in parts)),
+        list(chain.from_iterable(part.traces or [None] * len(part.rows) for part in parts)) if traced else None,
         np.concatenate(streamed) if any(part.streamed is not None for part in parts) else None,
     )
 
@@ -77,7 +81,7 @@ def merged(parts: Sequence[LineColumns]) -> LineColumns:
 def encoded(texts: Sequence[str]) -> list[bytes]:
     """UTF-8 of messages without the line ends behind them; halves of surrogate pairs become question marks."""
     try:
-        return [text.encode().rstrip(b"\r\n") for text in texts]
+        return list(map(bytes.rstrip, map(str.encode, texts), repeat(b"\r\n")))
     except UnicodeEncodeError:
         return [text.encode("utf-8", "replace").rstrip(b"\r\n") for text in texts]
 
@@ -98,7 +102,8 @@ def traces_of(values: Sequence[object]) -> list[str | None]:
         return list(map(trace_of, values))
     if max(map(len, texts), default=0) > TRACE_CHARACTERS_MAX:
         return list(map(trace_of, values))
-    return [value if value and (value[0] != "0" or value.strip("0")) else None for value in values]  # type: ignore[index, attr-defined, misc]  # texts, as was seen
+    found = cast("Sequence[str | None]", values)
+    return list(found) if _ZEROS.isdisjoint(texts) else [None if value in _ZEROS else value for value in found]
 
 
 def log_batch(
@@ -120,12 +125,13 @@ def log_batch(
     if not keep.all():
         columns = columns.taken(np.flatnonzero(keep))
     lines, lines_cut = _cut(columns.lines, limits.line_bytes_max)
-    keys = [default if key is None else key for key in columns.keys] if None in columns.keys else columns.keys
+    told = None not in columns.keys
+    keys = columns.keys if told else [default if key is None else key for key in columns.keys]
     _miss_none(batch, columns.rows, faults)
     return LogBatch(
         rows=columns.rows,
         offsets=batch.offsets[columns.rows],
-        keys=[key for key in keys if key is not None],
+        keys=cast("list[SeriesKey]", keys),
         times_ms=columns.times_ms,
         severities=columns.severities,
         lines=lines,

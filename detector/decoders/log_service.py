@@ -107,6 +107,8 @@ class ServiceReader:
         untold, rest = range(len(points)), points
         for tier in self._tiers:
             found = self._tier(rest, tier)
+            if found is None:
+                continue
             if len(rest) == len(points):
                 keys = found
             else:
@@ -118,7 +120,8 @@ class ServiceReader:
             rest = [points[place] for place in untold]
         return keys
 
-    def _tier(self, points: Sequence[Any], places: Sequence[str]) -> list[SeriesKey | None]:
+    def _tier(self, points: Sequence[Any], places: Sequence[str]) -> list[SeriesKey | None] | None:
+        """Keys by what stands at ``places``; None where nothing does in any point."""
         present: list[str] = []
         evidence: list[list[Piece]] = []
         for place in places:
@@ -131,7 +134,7 @@ class ServiceReader:
             present.append(place)
             evidence.append([ABSENT if value is None else value for value in values] if absent else values)
         if not present:
-            return [None] * len(points)
+            return None
         return self._memo.column(tuple(present), evidence)
 
 

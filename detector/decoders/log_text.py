@@ -46,7 +46,7 @@ from detector.decoders.log_text_fields import (
     YEARLESS,
     Table,
 )
-from detector.decoders.log_text_scan import scan, table_of, without_colours
+from detector.decoders.log_text_scan import NEWLINE, scan, table_of, without_colours
 from detector.log_batches import LogBatch, SeverityArray
 
 SERVICES_MAX: Final = 65_536
@@ -54,6 +54,7 @@ SERVICES_MAX: Final = 65_536
 TRACE_CHARACTERS_MAX: Final = 128
 """Of a trace id; a longer one is none."""
 _START: Final = np.zeros(1, np.int64)
+_NO_PLACES: Final = np.empty(0, np.int64)
 _SEQUENCE: Final = b"\x1b["
 _REASONS: Final[dict[int, tuple[RejectReason, str]]] = {
     EMPTY: ("empty", "the record holds no text"),
@@ -96,12 +97,14 @@ class TextDecoder:
             size = without_colours(codes, ends, cleaned, cleaned_ends)
             text, ends = cleaned[:size].tobytes(), cleaned_ends
             codes = np.frombuffer(text, np.uint8)  # read-only like the other, or the scanner would be compiled again
-        table = table_of(text.count(b"\n") + len(ends))
+        newlines = np.flatnonzero(codes == NEWLINE) if b"\n" in text else _NO_PLACES
+        table = table_of(len(newlines) + len(ends))
         details = np.zeros(len(ends), np.int64)
         count = scan(
             codes,
             np.concatenate([_START, ends[:-1]]),
             ends,
+            newlines,
             np.array(batch.timestamps_ms, np.int64),
             self._shape,
             self._offset_ms,

@@ -73,8 +73,11 @@ def logfmt_pairs(text: Bytes, start: int, stop: int, stamp_ms: int, offset_ms: i
         value = at
         if at < stop and text[at] == _QUOTE:
             value = at = at + 1
-            while at < stop and text[at] != _QUOTE:
-                if text[at] == _BACKSLASH:
+            while at < stop:
+                byte = text[at]
+                if byte == _QUOTE:
+                    break
+                if byte == _BACKSLASH:
                     escaped = True
                     at += 1
                 at += 1

@@ -107,6 +107,7 @@ def scan(  # noqa: C901, PLR0912, PLR0915  # one function: a call that hands arr
     text: Bytes,
     starts: IntArray,
     ends: IntArray,
+    newlines: IntArray,
     stamps_ms: IntArray,
     shape: int,
     offset_ms: int,
@@ -117,10 +118,11 @@ def scan(  # noqa: C901, PLR0912, PLR0915  # one function: a call that hands arr
 ) -> int:
     """Fill ``table`` with the lines of the records between ``starts`` and ``ends``; gives their number.
 
+    ``newlines`` are the places of all line feeds in ``text``: NumPy finds them faster than a loop that may stop at each.
     ``faults`` has ``GOOD`` for the records to be looked at and gains the first fault of each, ``details`` by how many
     milliseconds its time is ahead. Lines without any time that go on with others keep -1: what they go on with has one.
     """
-    count = 0
+    count, newline = 0, 0
     for row in range(len(ends)):
         stop, stamp_ms = ends[row], stamps_ms[row]
         if faults[row] != GOOD:
@@ -130,9 +132,9 @@ def scan(  # noqa: C901, PLR0912, PLR0915  # one function: a call that hands arr
         headed, in_traceback = False, False
         at = starts[row]
         while at < stop:
-            behind = at
-            while behind < stop and text[behind] != NEWLINE:
-                behind += 1
+            while newline < len(newlines) and newlines[newline] < at:
+                newline += 1
+            behind = newlines[newline] if newline < len(newlines) and newlines[newline] < stop else stop
             end = behind
             while end > at and IS_BLANK[text[end - 1]]:
                 end -= 1
