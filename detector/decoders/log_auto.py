@@ -9,7 +9,7 @@ from detector.batches import IntArray, RecordBatch, SeriesKey
 from detector.decoders.decoder import LabelFault, NamedLabels
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
 from detector.decoders.log_service import labels_of
-from detector.decoders.log_text_guess import AS_OTLP, FAMILIES, guess
+from detector.decoders.log_text_guess import AS_JSON, AS_OTLP, FAMILIES, guess
 from detector.decoders.log_text_rows import at_rows, merged_batches, records_at
 from detector.decoders.log_times import FAR_MS, Bytes
 from detector.log_batches import LogBatch
@@ -75,6 +75,8 @@ class AutoDecoder:
 
 def _families(batch: RecordBatch) -> Bytes:
     values = [value or b"" for value in batch.values]
+    if {value[:1] for value in values} == {b"{"}:
+        return np.full(len(values), AS_JSON, np.uint8)
     sizes = np.fromiter(map(len, values), np.int64, len(values))
     ends = np.cumsum(sizes)
     families = np.empty(len(values), np.uint8)

@@ -60,7 +60,11 @@ class LokiLines:
         for row, push in zip(rows[at].tolist(), pushes, strict=True):
             for stream in push.streams or ():
                 key, level = self._streams.of(("stream",), (bytes(stream.stream),))
-                good = [entry for entry in stream.values or () if _is_line(entry)]
+                good = [
+                    entry
+                    for entry in stream.values or ()
+                    if ROW_MIN <= len(entry) <= ROW_MAX and isinstance(entry[1], str)
+                ]
                 if len(good) < len(stream.values or ()):
                     faults.setdefault(row, ("wrong_type", "an entry of a stream is not [time, line]"))
                 entries.extend(good)
@@ -99,10 +103,6 @@ class LokiLogDecoder(RequestsLogDecoder):
 
     def _found(self, batch: RecordBatch, faults: dict[int, Fault]) -> LineColumns:
         return self._lines.lines(np.arange(len(batch), dtype=np.int64), batch.values, faults)
-
-
-def _is_line(entry: list[Any]) -> bool:
-    return ROW_MIN <= len(entry) <= ROW_MAX and isinstance(entry[1], str)
 
 
 def _first(fields: dict[str, Any], names: Sequence[str]) -> Any:

@@ -7,14 +7,15 @@ time counts; a severity number may be 0, then its text counts.
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
 
 EXCEPTION_TRACE: Final = "exception.stacktrace"
 """Attribute of a record that holds a stack trace (semantic conventions for exceptions)."""
 DEPTH_MAX: Final = 16
 """Of values within values; what lies deeper is left out."""
 TRACE_BYTES: Final = 16
+_NO_TRACE: Final = "0" * (2 * TRACE_BYTES)
 
 
 def plain_value(value: object, depth: int = 0) -> Any:
@@ -51,6 +52,16 @@ def hex_trace(value: object) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return raw.hex() if len(raw) == TRACE_BYTES and any(raw) else None
+
+
+def hex_traces(values: Sequence[object]) -> list[str | None]:
+    """:func:`hex_trace` of each; at once where all are hex in small letters, as nearly always."""
+    if set(map(type, values)) == {str}:
+        texts = cast("Sequence[str]", values)
+        whole = "".join(texts)
+        if set(map(len, texts)) == {2 * TRACE_BYTES} and whole.isascii() and whole == whole.lower():
+            return [None if text == _NO_TRACE else text for text in texts]
+    return list(map(hex_trace, values))
 
 
 def _list(value: object, field: str) -> list[Any]:

@@ -16,14 +16,14 @@ from detector.decoders.json_lines import Fault, ObjectParser
 from detector.decoders.log_decoder import LogDecoderLimits, LogPaths
 from detector.decoders.log_json_leaves import joined, lines_of
 from detector.decoders.log_lines import LineColumns
-from detector.decoders.log_otlp import EXCEPTION_TRACE, hex_trace, plain_attributes, plain_value
+from detector.decoders.log_otlp import EXCEPTION_TRACE, hex_traces, plain_attributes, plain_value
 from detector.decoders.log_requests import RequestsLogDecoder
 from detector.decoders.log_service import EvidenceMemo, key_or_none, parsed, resource_labels
 from detector.decoders.log_severity import SeverityMemo
 from detector.decoders.time_columns import column_ms
 
 EXCEPTION_BYTES: Final = b'"exception.stacktrace"'
-"""Attributes are parsed only where these bytes are in them."""
+"""Attributes are looked at only in requests that hold these bytes, and parsed only where they do themselves."""
 NO_TEXT: Final = msgspec.Raw(b"")
 
 
@@ -62,32 +62,42 @@ class OtlpJsonLines:
 
     def lines(self, rows: IntArray, records: Sequence[bytes | None], faults: dict[int, Fault]) -> LineColumns:
         """Lines of ``records``, which are those of ``rows``; ``faults`` gains one for each bad record."""
-        at, requests, _, own_faults, _ = self._parser.parse(records)
+        at, requests, texts, own_faults, _ = self._parser.parse(records)
         for place, fault in own_faults.items():
             faults.setdefault(int(rows[place]), fault)
         found: list[_LogRecord] = []
         counts: list[int] = []
         groups: list[tuple[int, SeriesKey | None]] = []
-        for row, request in zip(rows[at].tolist(), requests, strict=True):
+        traced: list[int] = []
+        for row, request, text in zip(rows[at].tolist(), requests, texts, strict=True):
+            began = len(found)
             for resource in request.resource_logs or ():
                 key = self._services.of(("resource",), (bytes(resource.resource),))
                 for scope in resource.scope_logs or resource.instrumentation_library_logs or ():
                     found.extend(scope.log_records or ())
                     counts.append(len(scope.log_records or ()))
                     groups.append((row, key))
+            if EXCEPTION_BYTES in text:
+                traced.extend(range(began, len(found)))
         each = np.repeat(np.array([row for row, _ in groups], dtype=np.int64), np.array(counts, dtype=np.int64))
         keys = [key for (_, key), count in zip(groups, counts, strict=True) for _ in range(count)]
-        return self._columns(each, keys, found, faults)
+        return self._columns(each, keys, found, traced, faults)
 
     def _columns(
-        self, rows: IntArray, keys: list[SeriesKey | None], found: list[_LogRecord], faults: dict[int, Fault]
+        self,
+        rows: IntArray,
+        keys: list[SeriesKey | None],
+        found: list[_LogRecord],
+        traced: Sequence[int],
+        faults: dict[int, Fault],
     ) -> LineColumns:
-        messages = [_message(one) for one in found]
-        traces = [hex_trace(one.trace_id) for one in found]
+        """Lines of log records; those at ``traced`` may have a stack trace among their attributes."""
+        messages = _messages(found)
+        traces = hex_traces([one.trace_id for one in found])
         numbers = [one.severity_number or one.severity_text for one in found]
         columns = LineColumns(
             rows=rows,
-            lines=_with_stacks(found, lines_of(messages)),
+            lines=_with_stacks(found, traced, lines_of(messages)),
             times_ms=_times_ms(found),
             severities=self._severities.column(numbers),
             keys=keys,
@@ -121,6 +131,15 @@ def _service(_names: Sequence[str], row: Sequence[bytes | None]) -> SeriesKey | 
     return key_or_none(resource_labels(plain_attributes(attributes)))
 
 
+def _messages(found: Sequence[_LogRecord]) -> list[Any]:
+    """The message of each record, None where it has none."""
+    try:
+        messages = [one.body["stringValue"] for one in found]
+    except (TypeError, KeyError):
+        return list(map(_message, found))
+    return messages if set(map(type, messages)) == {str} else list(map(_message, found))
+
+
 def _message(found: _LogRecord) -> Any:
     body = found.body
     if type(body) is dict and type(body.get("stringValue")) is str:
@@ -137,9 +156,9 @@ def _times_ms(found: Sequence[_LogRecord]) -> IntArray:
     return times
 
 
-def _with_stacks(found: Sequence[_LogRecord], lines: list[bytes]) -> list[bytes]:
-    for place, one in enumerate(found):
-        raw = bytes(one.attributes)
+def _with_stacks(found: Sequence[_LogRecord], places: Sequence[int], lines: list[bytes]) -> list[bytes]:
+    for place in places:
+        raw = bytes(found[place].attributes)
         if EXCEPTION_BYTES in raw:
             trace = plain_attributes(parsed(raw)).get(EXCEPTION_TRACE)
             lines[place] = joined(lines[place], trace)

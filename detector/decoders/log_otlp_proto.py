@@ -4,6 +4,7 @@ Source: opentelemetry-proto, collector/logs/v1/logs_service.proto.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,8 @@ from detector.decoders.time_columns import column_ms
 
 EXCEPTION_BYTES: Final = EXCEPTION_TRACE.encode()
 """Attributes of lines are looked at only in requests that hold these bytes."""
+_TEXT: Final = attrgetter("body.string_value")
+_TRACE_ID: Final = attrgetter("trace_id")
 
 
 class OtlpProtoLogDecoder(RequestsLogDecoder):
@@ -83,13 +86,15 @@ class OtlpProtoLogDecoder(RequestsLogDecoder):
         faults: dict[int, Fault],
     ) -> LineColumns:
         """Lines of log records; those at ``traced`` may have a stack trace among their attributes."""
-        messages = [_message(one) for one in found]
+        messages: list[Any] = list(map(_TEXT, found))
+        if not all(messages):
+            messages = [text or _other_message(one) for text, one in zip(messages, found, strict=True)]
         lines = lines_of(messages)
         for place in traced:
             for attribute in found[place].attributes:
                 if attribute.key == EXCEPTION_TRACE:
                     lines[place] = joined(lines[place], attribute.value.string_value)
-        traces = [_trace(one.trace_id) for one in found]
+        traces = [trace.hex() if trace.strip(b"\0") else None for trace in map(_TRACE_ID, found)]
         columns = LineColumns(
             rows=rows,
             lines=lines,
@@ -112,11 +117,6 @@ def _service(_names: Sequence[str], row: Sequence[bytes | None]) -> SeriesKey | 
     return key_or_none(resource_labels({one.key: _value(one.value) for one in resource.attributes}))
 
 
-def _message(found: Any) -> Any:
-    body = found.body
-    return body.string_value or _other_message(found)
-
-
 def _other_message(found: Any) -> Any:
     """The message of a record whose body is not text: its value, or the name of the event that it stands for."""
     message = _value(found.body)
@@ -136,7 +136,3 @@ def _value(value: Any, depth: int = 0) -> Any:
     if kind == "kvlist_value":
         return {one.key: _value(one.value, depth + 1) for one in inner.values}
     return inner
-
-
-def _trace(trace_id: bytes) -> str | None:
-    return trace_id.hex() if any(trace_id) else None

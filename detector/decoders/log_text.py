@@ -7,7 +7,7 @@ each line costs Python a slice. Bytes that are no UTF-8 pass, since the miner wo
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -53,6 +53,7 @@ SERVICES_MAX: Final = 65_536
 """Names of services remembered; a memo that is full is emptied."""
 TRACE_CHARACTERS_MAX: Final = 128
 """Of a trace id; a longer one is none."""
+T = TypeVar("T")
 _START: Final = np.zeros(1, np.int64)
 _NO_PLACES: Final = np.empty(0, np.int64)
 _SEQUENCE: Final = b"\x1b["
@@ -92,7 +93,7 @@ class TextDecoder:
         """The same, with the scanner's row for each line."""
         text, ends, faults = self._joined(batch)
         codes = np.frombuffer(text, np.uint8)
-        if _SEQUENCE in text:
+        if _SEQUENCE[:1] in text and _SEQUENCE in text:  # one byte is found ten times as fast as two
             cleaned, cleaned_ends = np.empty(len(codes), np.uint8), np.empty(len(ends), np.int64)
             size = without_colours(codes, ends, cleaned, cleaned_ends)
             text, ends = cleaned[:size].tobytes(), cleaned_ends
@@ -193,9 +194,9 @@ class TextDecoder:
 
     def _keys(self, topic: str, text: bytes, found: Table) -> Sequence[SeriesKey]:
         default = default_key(self._service_default, topic)
-        keys = [default] * len(found)
-        for place, name in _named(text, found, SERVICE_START, SERVICE_STOP):
-            keys[place] = self._services.get(name) or self._service(name)
+        places, names = _named(text, found, SERVICE_START, SERVICE_STOP)
+        told = [self._services.get(name) or self._service(name) for name in names]
+        keys = told if len(told) == len(found) else _spread(told, places, [default] * len(found))
         for place in np.flatnonzero(found[:, FLAGS] & STDERR).tolist():
             keys[place] = _apart(keys[place])
         return keys
@@ -209,12 +210,9 @@ class TextDecoder:
 
     def _classes(self, text: bytes, found: Table) -> SeverityArray:
         classes = found[:, SEVERITY].astype(np.int8)
-        levels = _named(text, found, LEVEL_START, LEVEL_STOP)
-        known = {
-            level: self._severities.of(level.decode("utf-8", "replace")) for level in {level for _, level in levels}
-        }
-        for place, level in levels:
-            classes[place] = known[level]
+        places, levels = _named(text, found, LEVEL_START, LEVEL_STOP)
+        known = {level: self._severities.of(level.decode("utf-8", "replace")) for level in set(levels)}
+        classes[places] = np.fromiter(map(known.__getitem__, levels), np.int8, len(levels))
         return classes
 
 
@@ -232,26 +230,31 @@ class OtlpRawDecoder(TextDecoder):
         super().__init__("otlp_raw", PLAIN, paths, limits)
 
 
-def _named(text: bytes, found: Table, start_field: int, stop_field: int) -> list[tuple[int, bytes]]:
+def _named(text: bytes, found: Table, start_field: int, stop_field: int) -> tuple[IntArray, list[bytes]]:
     """Places of the lines that have this name, and it."""
     starts, stops = found[:, start_field], found[:, stop_field]
     places = np.flatnonzero(stops > starts)
-    if not len(places):
-        return []
-    spans = zip(places.tolist(), starts[places].tolist(), stops[places].tolist(), strict=True)
-    return [(place, text[start:stop]) for place, start, stop in spans]
+    spans = zip(starts[places].tolist(), stops[places].tolist(), strict=True)
+    return places, [text[start:stop] for start, stop in spans]
+
+
+def _spread(values: Sequence[T], places: IntArray, onto: list[T]) -> list[T]:
+    """``onto`` with ``values`` at their ``places``."""
+    for place, value in zip(places.tolist(), values, strict=True):
+        onto[place] = value
+    return onto
 
 
 def _traces(text: bytes, found: Table) -> list[str | None] | None:
-    named = _named(text, found, TRACE_START, TRACE_STOP)
-    if not named:
+    places, named = _named(text, found, TRACE_START, TRACE_STOP)
+    return _spread(list(map(_trace, named)), places, [None] * len(found)) if named else None
+
+
+def _trace(text: bytes) -> str | None:
+    if len(text) > TRACE_CHARACTERS_MAX or not text.isascii() or not text.strip(b"0"):
         return None
-    traces: list[str | None] = [None] * len(found)
-    for place, trace in named:
-        if len(trace) <= TRACE_CHARACTERS_MAX and trace.isascii() and trace.strip(b"0"):
-            name = trace.decode()
-            traces[place] = name if name.isprintable() else None
-    return traces
+    name = text.decode()
+    return name if name.isprintable() else None
 
 
 def _apart(key: SeriesKey) -> SeriesKey:
