@@ -151,7 +151,7 @@ class EvidenceMemo(Generic[Told]):
         self._bytes = 0
 
     def column(self, names: tuple[str, ...], evidence: Sequence[Sequence[Piece]]) -> list[Told]:
-        """What each row of ``evidence`` tells, which has one column for each of ``names``; ``ABSENT`` stands for none."""
+        """What each row of ``evidence`` tells, which has a column for each of ``names``; ``ABSENT`` stands for none."""
         known = self._memos.setdefault(names, {})
         try:
             return list(map(known.__getitem__, map(b"\0".join, zip(*evidence, strict=True))))

@@ -118,7 +118,7 @@ def scan(  # noqa: C901, PLR0912, PLR0915  # one function: a call that hands arr
 ) -> int:
     """Fill ``table`` with the lines of the records between ``starts`` and ``ends``; gives their number.
 
-    ``newlines`` are the places of all line feeds in ``text``: NumPy finds them faster than a loop that may stop at each.
+    ``newlines`` are the places of all line feeds in ``text``, which NumPy finds faster than a loop that stops at each.
     ``faults`` has ``GOOD`` for the records to be looked at and gains the first fault of each, ``details`` by how many
     milliseconds its time is ahead. Lines without any time that go on with others keep -1: what they go on with has one.
     """

@@ -14,18 +14,18 @@ from detector.compiled import compiled
 from detector.decoders import values as scalars
 from detector.decoders.log_times import (
     COLON,
-    COMMA,
     DASH,
-    DOT,
+    DAY_MS,
+    FAR_MS,
     LETTER_T,
     LETTER_Z,
     LOWER,
+    MINUTE_MS,
     PLUS,
     SPACE,
-    ZERO,
     Bytes,
+    after_clock,
     day_of,
-    is_digit,
     number,
 )
 
@@ -37,6 +37,7 @@ EARLIEST_MS: Final = 10**11
 CLOCK_CHARACTERS: Final = 19
 """``yyyy-mm-ddThh:mm:ss``."""
 FRACTION_DIGITS_MAX: Final = 12
+SIX: Final = ord("6")
 
 
 def column_ms(values: Sequence[Any], utc_offset_ms: int) -> IntArray:
@@ -108,47 +109,33 @@ def rfc3339_ms(text: Bytes, stops: IntArray, utc_offset_ms: int, column: IntArra
 
 @compiled
 def _time_ms(text: Bytes, start: int, stop: int, utc_offset_ms: int) -> int:
-    """One time, which has the layout of ``values.RFC3339``; -1 where it has not, or lies outside the years of ours."""
-    end = start + CLOCK_CHARACTERS
-    if stop < end or text[start + 4] != DASH or text[start + 7] != DASH:
-        return UNREADABLE
-    if text[start + 13] != COLON or text[start + 16] != COLON:
+    """One time of the layout ``values.RFC3339``; -1 where it has another, or none of the years that we know days of."""
+    if stop - start < CLOCK_CHARACTERS or text[start + 4] != DASH or text[start + 7] != DASH:
         return UNREADABLE
     if text[start + 10] != SPACE and text[start + 10] | LOWER != LETTER_T:
         return UNREADABLE
     year, month, day = number(text, start, 4, stop), number(text, start + 5, 2, stop), number(text, start + 8, 2, stop)
     days = day_of(year, month, day)
-    hour, minute = number(text, start + 11, 2, stop), number(text, start + 14, 2, stop)
-    second = number(text, start + 17, 2, stop)  # a leap second is not in Unix time
-    if not (days >= 0 and 0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60):  # noqa: PLR2004  # calendar
+    end, clock_ms = after_clock(text, start + 11, stop)
+    if days < 0 or clock_ms < 0 or end - start > CLOCK_CHARACTERS + 1 + FRACTION_DIGITS_MAX:
         return UNREADABLE
-    time_ms = ((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000
-    if end < stop and (text[end] == DOT or text[end] == COMMA):
-        first, scale = end + 1, 100
-        end = first
-        while is_digit(text, end, stop):
-            time_ms += (int(text[end]) - ZERO) * scale
-            scale //= 10
-            end += 1
-        if not 1 <= end - first <= FRACTION_DIGITS_MAX:
-            return UNREADABLE
-    if end == stop:
-        time_ms -= utc_offset_ms
-    elif text[end] == PLUS or text[end] == DASH:
-        ahead_ms = _zone_ms(text, end + 1, stop)
-        if ahead_ms == UNREADABLE:
-            return UNREADABLE
-        time_ms += -ahead_ms if text[end] == PLUS else ahead_ms
-    elif text[end] | LOWER != LETTER_Z or end + 1 != stop:
-        return UNREADABLE
-    return time_ms if time_ms >= 0 else UNREADABLE
+    if text[start + 17] == SIX:
+        return UNREADABLE  # a leap second is not in Unix time
+    return max(days * DAY_MS + clock_ms - _zone_ms(text, end, stop, utc_offset_ms), UNREADABLE)
 
 
 @compiled
-def _zone_ms(text: Bytes, at: int, stop: int) -> int:
-    """``01:00`` or ``0100``, and nothing behind it."""
-    colon = 1 if at + 2 < stop and text[at + 2] == COLON else 0
-    hours, minutes = number(text, at, 2, stop), number(text, at + 2 + colon, 2, stop)
-    if at + 4 + colon != stop or not (0 <= hours < 24 and 0 <= minutes < 60):  # noqa: PLR2004  # calendar
-        return UNREADABLE
-    return (hours * 60 + minutes) * 60_000
+def _zone_ms(text: Bytes, at: int, stop: int, utc_offset_ms: int) -> int:
+    """How far the zone that ends a time is ahead of UTC: none, ``Z``, ``+01:00``, ``+0100``; far where it is bad."""
+    if at == stop:
+        return utc_offset_ms
+    if at + 1 == stop:
+        return 0 if text[at] | LOWER == LETTER_Z else FAR_MS
+    colon = 1 if at + 3 < stop and text[at + 3] == COLON else 0
+    hours, minutes = number(text, at + 1, 2, stop), number(text, at + 3 + colon, 2, stop)
+    if at + 5 + colon != stop or not (0 <= hours < 24 and 0 <= minutes < 60):  # noqa: PLR2004  # calendar
+        return FAR_MS
+    ahead_ms = (hours * 60 + minutes) * MINUTE_MS
+    if text[at] == PLUS:
+        return ahead_ms
+    return -ahead_ms if text[at] == DASH else FAR_MS
