@@ -169,6 +169,10 @@ class TestRejects:
         assert [(reject.row, reject.reason) for reject in found.rejects] == [(row, "invalid_json") for row in range(3)]
         assert len(found) == 0
 
+    def test_no_string_goes_on_in_the_next_record(self) -> None:
+        found = decoder().decode(batch_of([b'{"x":"}', b'{"}', GOOD + b"\n" + GOOD]))
+        assert (found.rows.tolist(), [reject.reason for reject in found.rejects]) == ([], ["invalid_json"] * 3)
+
     def test_a_split_object_and_a_doubled_line_do_not_balance_out(self) -> None:
         crafted = [b'{"x":{}', b'{"name":"a","time":1,"value":1}}', GOOD]
         found = decoder().decode(batch_of(crafted))

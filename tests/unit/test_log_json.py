@@ -305,6 +305,11 @@ class TestServices:
         batch = decoded({"message": "a"}, {"message": "a", "app": "b"}, paths=LogPaths(service_default="shop"))
         assert [labels(batch, place) for place in range(2)] == [{"service.name": "shop"}, {"service.name": "b"}]
 
+    def test_one_value_at_two_places_is_two_services(self) -> None:
+        batch = decoded({"message": "m", "service": "a"}, {"message": "m", "host": "a"}, {"message": "m", "env": "a"})
+        assert [labels(batch, place) for place in range(2)] == [{"service.name": "a"}, {"host.name": "a"}]
+        assert labels(batch, 2) == labels(decoded({"message": "m"}))
+
     def test_bytes_that_are_not_utf_8_do_no_harm(self) -> None:
         batch = decoded(b'{"message":"a","service":"sh\xffop"}')
         assert labels(batch) == {"service.name": "sh\ufffdop"}
@@ -457,9 +462,17 @@ class TestRecords:
         batch = decoded(value)
         assert (batch.lines, list(batch.rejects)) == ([line], [])
 
+    def test_no_string_goes_on_in_the_next_record(self) -> None:
+        batch = decoded(b'{"message":"}', b'{"}', b'{"message":"b"}\n{"message":"c"}')
+        assert (batch.lines, [reject.reason for reject in batch.rejects]) == ([], ["invalid_json"] * 3)
+
     def test_records_that_end_with_a_newline_need_no_pieces(self) -> None:
         assert not decoded(b'{"message":"a"}\n', b'{"message":"b"}\n').in_pieces
         assert decoded(b'{"message":"a"}', b"-").in_pieces
+
+    def test_records_of_several_lines_need_no_pieces(self) -> None:
+        batch = decoded(json.dumps({"message": "a", "host": {"name": "h"}}, indent=2).encode(), {"message": "b"})
+        assert (batch.lines, batch.in_pieces) == ([b"a", b"b"], False)
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=8), st.sampled_from(["0" * 32, "0a", "a" * 129]), st.integers())))

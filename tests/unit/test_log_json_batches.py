@@ -5,10 +5,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from detector.decoders.decoder import NamedLabels
 from detector.decoders.log_decoder import LogDecoder, LogDecoderLimits, LogPaths
+from detector.decoders.log_otlp import hex_trace, hex_traces
 from detector.decoders.log_registry import LOG_DECODERS
 from detector.decoders.log_severity import DEBUG, ERROR, FATAL, INFO, UNKNOWN, WARNING
 from detector.log_batches import BEGINS, CONTINUES, ENDS_TRACEBACK, WHOLE, LogBatch
@@ -288,3 +291,14 @@ class TestLoki:
     def test_empty_and_wrong_shapes_are_refused(self, name: str) -> None:
         batch = decoded(name, {"streams": []}, push(), {"streams": {}}, {"streams": [5]})
         assert [reject.reason for reject in batch.rejects] == ["empty", "empty", "wrong_type", "wrong_type"]
+
+
+traces = st.one_of(
+    st.sampled_from([TRACE, TRACE.upper(), "0" * 32, "0" * 31, "W47/95gDgQPSabYzgT/GDA==", "Σ" * 32, "", None, 7]),
+    st.text(min_size=32, max_size=32),
+)
+
+
+@given(st.one_of(st.lists(traces), st.lists(st.sampled_from([TRACE, "0" * 32, TRACE[::-1]]))))
+def test_trace_ids_of_a_column_are_those_of_each(values: list[object]) -> None:
+    assert hex_traces(values) == [hex_trace(value) for value in values]
