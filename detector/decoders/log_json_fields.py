@@ -71,6 +71,7 @@ class Fields:
         self.kind: Final[Any] = _struct(self._root, self._types)
         self._keys = {place: parts_of(place)[0] for place in (*self._routes, *markers)}
         self._narrow: dict[Any, frozenset[str]] = {}
+        self._heads = {place: attrgetter(route[0]) for place, route in self._routes.items()}
         self._whole = {place: attrgetter(".".join(route)) for place, route in self._routes.items()}
         self._mixed = {place for place in self._routes if self._node(place).children}
         self._marks = {marker: attrgetter(self._node(marker).attribute) for marker in markers}
@@ -113,15 +114,15 @@ class Fields:
         try:
             values = list(map(self._whole[place], points))
         except AttributeError:
-            values = self._through(points, self._routes[place])
+            values = self._through(points, place)
         if place in self._mixed and _has_object(values):
             return [None if isinstance(value, msgspec.Struct) else value for value in values]
         return values
 
-    def _through(self, points: Sequence[Any], route: Sequence[str]) -> list[Any]:
+    def _through(self, points: Sequence[Any], place: str) -> list[Any]:
         """The column at the end of a route on which not every point has objects."""
-        values = list(points)
-        for attribute in route:
+        values = list(map(self._heads[place], points))
+        for attribute in self._routes[place][1:]:
             if not _has_object(values):
                 return [None] * len(points)
             values = [getattr(value, attribute) if isinstance(value, msgspec.Struct) else None for value in values]

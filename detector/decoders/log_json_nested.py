@@ -1,5 +1,6 @@
 """Messages that are JSON objects themselves: what the application wrote, as the shipper wrapped it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from detector.decoders.log_lines import LineColumns
 
 KEY_WITHIN: Final = 8
 """Bytes at the beginning of an object within which its first key is looked for."""
-_OPEN, _CLOSE = b"{}"
+_OPEN, _CLOSE, _QUOTE = b'{}"'
 
 
 class NestedJson:
@@ -34,7 +35,7 @@ class NestedJson:
         at = [
             place
             for place, line in enumerate(lines)
-            if line and line[0] == _OPEN and line[-1] == _CLOSE and line.find(b'"', 0, KEY_WITHIN) > 0
+            if line and line[0] == _OPEN and line[-1] == _CLOSE and (line[1] == _QUOTE or b'"' in line[:KEY_WITHIN])
         ]
         if not at:
             return
@@ -42,22 +43,24 @@ class NestedJson:
         places = np.array(at, dtype=np.int64)[objects.rows]
         for group in objects.groups:
             messages = group.leaves.messages(group.points)
-            own = [b"" if message is None else message for message in messages]
-            found = group.leaves.columns(places[group.places], group.points, own)
-            _take(columns, found, [message is not None for message in messages])
+            own = [b"" if message is None else message for message in messages] if None in messages else messages
+            _take(columns, group.leaves.columns(places[group.places], group.points, own), messages)
 
 
-def _take(columns: LineColumns, found: LineColumns, has_message: list[bool]) -> None:
-    """Put what was found inside of lines, ``found.rows``, in the place of what was around it."""
+def _take(columns: LineColumns, found: LineColumns, messages: Sequence[object]) -> None:
+    """Put what was found inside of lines, ``found.rows``, in the place of what was around it; not a message of None."""
     at = found.rows
     told = found.severities > 0
     columns.severities[at[told]] = found.severities[told]
     timed = found.times_ms >= 0
     columns.times_ms[at[timed]] = found.times_ms[timed]
-    lines, keys = columns.lines, columns.keys
-    for place, line, own in zip(at.tolist(), found.lines, has_message, strict=True):
-        if own:
-            lines[place] = line
+    keys = columns.keys
+    if len(at) == len(keys) and None not in messages:
+        columns.lines = found.lines
+    else:
+        for place, line, message in zip(at.tolist(), found.lines, messages, strict=True):
+            if message is not None:
+                columns.lines[place] = line
     if None in keys:
         for place, key in zip(at.tolist(), found.keys, strict=True):
             if keys[place] is None:

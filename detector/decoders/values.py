@@ -154,8 +154,11 @@ def _whole_column_ms(values: list[object]) -> IntArray | None:
 
 def _fraction_column_ms(values: list[object]) -> IntArray | None:
     column = np.fromiter(values, np.float64, len(values))
-    if not (column.min() >= 0 and column.max() < TIME_END):
+    high = column.max()
+    if not (column.min() >= 0 and high < TIME_END):
         return None
+    if high < SECONDS_BELOW:
+        return np.floor(column * 1000.0 + 0.5).astype(np.int64)
     scaled = np.where(
         column < SECONDS_BELOW,
         column * 1000.0 + 0.5,
