@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
+from types import NoneType
 from typing import Final, cast
 
 import numpy as np
@@ -96,11 +97,13 @@ def trace_of(value: object) -> str | None:
 
 def traces_of(values: Sequence[object]) -> list[str | None]:
     """``trace_of`` of each; at once where all are texts in order, as nearly always."""
-    texts = [value for value in values if type(value) is str]
-    whole = "".join(texts)
-    if len(texts) + values.count(None) < len(values) or not (whole.isascii() and (whole.isprintable() or not whole)):
+    kinds = set(map(type, values))
+    if not kinds <= {str, NoneType}:
         return list(map(trace_of, values))
-    if max(map(len, texts), default=0) > TRACE_CHARACTERS_MAX:
+    texts = cast("Sequence[str]", values if NoneType not in kinds else [value for value in values if value is not None])
+    whole = "".join(texts)
+    too_long = max(map(len, texts), default=0) > TRACE_CHARACTERS_MAX
+    if too_long or not (whole.isascii() and whole.isprintable()):
         return list(map(trace_of, values))
     found = cast("Sequence[str | None]", values)
     return list(found) if _ZEROS.isdisjoint(texts) else [None if value in _ZEROS else value for value in found]
