@@ -75,6 +75,7 @@ class Fields:
         self._whole = {place: attrgetter(".".join(route)) for place, route in self._routes.items()}
         self._mixed = {place for place in self._routes if self._node(place).children}
         self._marks = {marker: attrgetter(self._node(marker).attribute) for marker in markers}
+        self._raw_marks = {marker for marker in markers if self._node(marker).raw}
 
     def _grow(self, place: str, *, raw: bool) -> tuple[str, ...]:
         """Add a path to the tree; the attributes that lead to its end."""
@@ -136,7 +137,7 @@ class Fields:
         absent = values.count(None)
         if absent == len(values):
             return None
-        if not absent and not values.count(_NULL):
+        if not absent and not (marker in self._raw_marks and values.count(_NULL)):
             return np.ones(len(values), dtype=np.bool_)
         return np.fromiter((value is not None and value != _NULL for value in values), np.bool_, len(values))
 

@@ -68,7 +68,7 @@ class Leaves:
     def messages(self, points: Sequence[Any]) -> list[Any]:
         """The message of each point as it was parsed, None where it has none."""
         messages = first_of(self.fields, points, self._profile.messages)
-        if list in set(map(type, messages)) and JOURNAL_MESSAGE in self._profile.messages:
+        if JOURNAL_MESSAGE in self._profile.messages and list in set(map(type, messages)):
             return _byte_arrays(messages)
         return messages
 
@@ -125,9 +125,10 @@ class Leaves:
 
 def lines_of(messages: Sequence[Any]) -> list[bytes]:
     """Messages as bytes: text as it is, an array of bytes as these, everything else as compact JSON."""
-    if set(map(type, messages)) == {str}:
+    try:
         return encoded(messages)
-    return [encoded((message,))[0] if isinstance(message, str) else _rendered(message) for message in messages]
+    except TypeError:
+        return [encoded((message,))[0] if isinstance(message, str) else _rendered(message) for message in messages]
 
 
 def _rendered(message: Any) -> bytes:

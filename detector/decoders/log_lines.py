@@ -80,11 +80,14 @@ def merged(parts: Sequence[LineColumns]) -> LineColumns:
 
 
 def encoded(texts: Sequence[str]) -> list[bytes]:
-    """UTF-8 of messages without the line ends behind them; halves of surrogate pairs become question marks."""
+    """UTF-8 of messages without the line ends behind them; halves of surrogate pairs become question marks.
+
+    Raises ``TypeError`` where one is no text.
+    """
     try:
         return list(map(bytes.rstrip, map(str.encode, texts), repeat(b"\r\n")))
     except UnicodeEncodeError:
-        return [text.encode("utf-8", "replace").rstrip(b"\r\n") for text in texts]
+        return [str.encode(text, "utf-8", "replace").rstrip(b"\r\n") for text in texts]
 
 
 def trace_of(value: object) -> str | None:

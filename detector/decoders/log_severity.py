@@ -5,6 +5,7 @@ bunyan (10 to 60), Python's logging (levelno), Monolog (100 to 600), logback (50
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from types import NoneType
 from typing import Final, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ logback."""
 
 MEMO_ENTRIES_MAX: Final = 4_096
 """Distinct spellings remembered; a memo that is full is emptied. Real streams have a dozen."""
-HASHED_TYPES: Final = {str, int, float, type(None)}
+HASHED_TYPES: Final = {str, int, float, NoneType}
 """Not bool, which would be found as 1."""
 TEXT_CHARACTERS_MAX: Final = 32
 """A longer text is no level."""
@@ -83,7 +84,10 @@ class SeverityMemo:
 
     def column(self, values: Sequence[object]) -> SeverityArray:
         """Classes of ``values``, int8; None is unknown."""
-        read = self._known.__getitem__ if set(map(type, values)) <= HASHED_TYPES else self.of
+        types = set(map(type, values))
+        if types == {NoneType}:
+            return np.zeros(len(values), np.int8)
+        read = self._known.__getitem__ if types <= HASHED_TYPES else self.of
         try:
             return np.fromiter(map(read, values), np.int8, len(values))
         except KeyError:
