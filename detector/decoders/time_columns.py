@@ -1,7 +1,7 @@
 """Columns of times as log records write them: epoch numbers, RFC 3339 text, objects of seconds and nanoseconds.
 
-What a single value means is ``values.time_ms``; here whole columns are read at once, with the same answers. RFC 3339
-texts are read by a compiled pass, whatever else they are one by one.
+What a single value means is ``values.time_ms``; here whole columns are read at once, with the same answers. Texts that
+are epoch numbers or RFC 3339 are read by a compiled pass, whatever else there is one by one.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,10 @@ from detector.decoders.log_times import (
     Bytes,
     after_clock,
     day_of,
+    is_digit,
     number,
 )
+from detector.decoders.values import MICROSECONDS_BELOW, MILLISECONDS_BELOW, SECONDS_BELOW
 
 UNREADABLE: Final = -1
 """Stands for a value that is no time."""
@@ -37,7 +39,10 @@ EARLIEST_MS: Final = 10**11
 CLOCK_CHARACTERS: Final = 19
 """``yyyy-mm-ddThh:mm:ss``."""
 FRACTION_DIGITS_MAX: Final = 12
+EPOCH_DIGITS_MAX: Final = 19
+"""Of nanoseconds in int64, which begin with a 9 only at the very end of its range."""
 SIX: Final = ord("6")
+NINE: Final = ord("9")
 
 
 def column_ms(values: Sequence[Any], utc_offset_ms: int) -> IntArray:
@@ -88,23 +93,41 @@ def _texts_ms(texts: Sequence[str], utc_offset_ms: int) -> IntArray | None:
     joined = "".join(texts)
     if not joined.isascii():
         return None
-    if joined.isdecimal() and all(texts):
-        return scalars.times_ms(list(map(int, texts)), {int})
     stops = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
     column = np.empty(len(texts), dtype=np.int64)
-    rfc3339_ms(np.frombuffer(joined.encode("ascii"), dtype=np.uint8), stops, utc_offset_ms, column)
+    texts_ms(np.frombuffer(joined.encode("ascii"), dtype=np.uint8), stops, utc_offset_ms, column)
     for place in np.flatnonzero(column == UNREADABLE).tolist():
         column[place] = value_ms(texts[place], utc_offset_ms)
     return column
 
 
 @compiled
-def rfc3339_ms(text: Bytes, stops: IntArray, utc_offset_ms: int, column: IntArray) -> None:
-    """Fill ``column`` with the times of the texts that end at ``stops``, -1 for what is none of RFC 3339."""
+def texts_ms(text: Bytes, stops: IntArray, utc_offset_ms: int, column: IntArray) -> None:
+    """Fill ``column`` with the times of the texts that end at ``stops``, -1 for what is neither epoch nor RFC 3339."""
     start = 0
     for row in range(len(stops)):
-        column[row] = _time_ms(text, start, stops[row], utc_offset_ms)
-        start = stops[row]
+        stop, digits = stops[row], 0
+        while is_digit(text, start + digits, stop):
+            digits += 1
+        if start + digits == stop:
+            column[row] = _epoch_ms(text, start, stop)
+        else:
+            column[row] = _time_ms(text, start, stop, utc_offset_ms)
+        start = stop
+
+
+@compiled
+def _epoch_ms(text: Bytes, start: int, stop: int) -> int:
+    """What digits say, in the unit of their size; -1 where there are none, or nearly too many for nanoseconds."""
+    digits = stop - start
+    if digits == 0 or digits > EPOCH_DIGITS_MAX or (digits == EPOCH_DIGITS_MAX and text[start] == NINE):
+        return UNREADABLE
+    value = number(text, start, digits, stop)
+    if value < SECONDS_BELOW:
+        return value * 1000
+    if value < MILLISECONDS_BELOW:
+        return value
+    return value // 1000 if value < MICROSECONDS_BELOW else value // 1_000_000
 
 
 @compiled

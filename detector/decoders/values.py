@@ -118,7 +118,7 @@ def _text_ms(text: str) -> int | None:
         parsed = number(text)
         if parsed is None or not 0 <= parsed < TIME_END:
             return None
-        return _whole_ms(int(text)) if text.isdecimal() else _fraction_ms(parsed)
+        return _whole_ms(int(text.lstrip("0") or "0")) if text.isdecimal() else _fraction_ms(parsed)
     day, clock, fraction, offset = found.groups()
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if offset in {None, 'Z', 'z'} else offset}")

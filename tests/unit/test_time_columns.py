@@ -1,5 +1,6 @@
 """Columns of times are what their values are one by one."""
 
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -24,8 +25,11 @@ stamp = st.builds(
     st.sampled_from(["", ".", ".5", ",123", ".123456", ".1234567891234", ".12a"]),
     st.sampled_from(["", "Z", "z", "+00:00", "-05:30", "+0530", "+24:00", "-00:60", "+5", "+0a:00", "X"]),
 )
+epoch = st.builds("{}{}".format, st.sampled_from(["", "", "0", "+", "-"]), st.integers(0, 2**64))
+edge = st.sampled_from([10**11, 10**14, 10**17, 9 * 10**18, 2**63]).flatmap(lambda at: st.sampled_from([at - 1, at]))
 text = st.one_of(
-    stamp, stamp, stamp, st.text(max_size=21), st.sampled_from(["1795305600", "1795305600.5", "1e9", "NaN"])
+    *(stamp, stamp, stamp, epoch, edge.map(str), st.text(max_size=21)),
+    st.sampled_from(["1795305600", "1795305600.5", "1e9", "NaN", "٣"]),
 )
 
 
@@ -77,6 +81,13 @@ def test_every_day_of_a_long_time_is_the_calendars() -> None:
 def test_objects_and_what_is_no_time_of_a_line(value: object, expected: int) -> None:
     assert value_ms(value, 0) == expected
     assert column_ms([value], 0).tolist() == [expected]
+
+
+def test_more_digits_than_python_converts_are_no_time() -> None:
+    digits = "9" * (sys.get_int_max_str_digits() + 1)
+    assert column_ms([digits], 0).tolist() == [value_ms(digits, 0)] == [UNREADABLE]
+    zeros = "0" * len(digits)
+    assert column_ms([zeros + "1795305600", zeros], 0).tolist() == [NOON_MS, UNREADABLE]
 
 
 def test_an_empty_column_stays_one() -> None:
