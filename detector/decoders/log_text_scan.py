@@ -39,7 +39,7 @@ from detector.decoders.log_text_marks import IS_BLANK, begins_traceback, goes_on
 from detector.decoders.log_text_plain import plain_header
 from detector.decoders.log_text_syslog import syslog_header
 from detector.decoders.log_times import FAR_MS, NONE, UNPLACED, Bytes
-from detector.log_batches import BEGINS, CONTINUES, ENDS_TRACEBACK, WHOLE
+from detector.log_batches import BEGINS, CONTINUES, ENDS_TRACEBACK, PARTIAL, WHOLE
 
 NEWLINE: Final = ord("\n")
 _ESCAPE: Final = 0x1B
@@ -149,6 +149,9 @@ def scan(  # noqa: C901, PLR0912, PLR0915  # one function: a call that hands arr
                 table[count, :] = 0
                 table[count, RECORD], table[count, START], table[count, STOP] = row, at, end
                 table[count, TIME], table[count, PART] = NONE, CONTINUES
+            if found and table[count, PART] == PARTIAL and end < behind:  # the blanks stand within a line
+                table[count, START] += table[count, START] == end
+                table[count, STOP] = behind
             ends_traceback = not found and in_traceback and names_exception(text, at, end)
             if seen and not found and (headed or continues or ends_traceback):
                 if current >= 0:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from detector.batches import TIMESTAMP_UNKNOWN
 from detector.decoders.log_decoder import LogDecoderLimits, LogPaths
+from detector.decoders.log_join import Joiner
 from detector.decoders.log_line_parts import line_parts
 from detector.decoders.log_registry import LOG_DECODERS
 from detector.decoders.log_text_marks import goes_on, names_exception
@@ -343,6 +344,18 @@ class TestCri:
         assert found.parts.tolist() == [BEGINS, WHOLE, WHOLE, WHOLE, CONTINUES, PARTIAL, BEGINS]
         assert found.times_ms.tolist() == [NOON_MS + 500] * 7
         assert found.traces == [None, None, "abc1", None, None, None, None]
+
+    def test_pieces_of_a_line_keep_the_blanks_between_them(self) -> None:
+        pieces = (b"P took 5 ", b"P ", b"P  ms:x \t", b"P:a  of", b"F  six ")
+        found = decoded("cri", *(self.HEAD + b"stdout " + piece for piece in pieces))
+        assert found.lines == [b"took 5 ", b"", b" ms:x \t", b" of", b" six"]
+        joiner = Joiner()
+        assert joiner.feed(found).lines == []
+        assert joiner.flush().lines == [b"took 5  ms:x \t of six"]
+
+    def test_a_record_of_several_pieces_keeps_them_apart(self) -> None:
+        record = b"\n".join(self.HEAD + b"stdout " + piece for piece in (b"P a ", b"P  ", b"F b "))
+        assert decoded("cri", record).lines == [b"a ", b" ", b"b"]
 
     def test_streams_are_joined_apart_but_are_one_service(self) -> None:
         decoder = LOG_DECODERS["cri"](LogPaths(), LogDecoderLimits())
