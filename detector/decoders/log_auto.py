@@ -23,7 +23,8 @@ class AutoDecoder:
     An object or a list of objects is JSON; ``<13>`` and a time, a host and a tag are syslog; a time, a stream and a tag
     are a line of the Container Runtime Interface; what begins with ``key=`` and has a level, a time or a message is
     logfmt; what is an OpenTelemetry request in protobuf is that; all else is plain text. ``builds`` has the decoder of
-    each of ``FAMILIES``; one is built when it is first needed.
+    each of ``FAMILIES``; one is built when it is first needed, that of JSON at once: it raises ``UsageError`` for paths
+    that cannot be followed.
     """
 
     name = "auto"
@@ -33,6 +34,7 @@ class AutoDecoder:
         self._limits: Final = limits
         self._builds: Final = builds
         self._decoders: dict[str, LogDecoder] = {}
+        self._decoder(FAMILIES[AS_JSON])
 
     def decode(self, batch: RecordBatch) -> LogBatch:
         """All lines and rejects of ``batch``; the same whichever way the stream was cut."""

@@ -82,11 +82,11 @@ class Fields:
         node, route = self._root, []
         for part in parts_of(place):
             if node.raw:
-                raise UsageError(f"decoder.paths: {place!r} goes through a field that tells the service")
+                raise UsageError(f"logs.paths: {place!r} goes through a field that tells the service")
             node = node.children.setdefault(part, _Node(f"f{len(node.children)}"))
             route.append(node.attribute)
         if raw and node.children:
-            raise UsageError(f"decoder.paths: another path goes through {place!r}, which tells the service")
+            raise UsageError(f"logs.paths: another path goes through {place!r}, which tells the service")
         node.raw = node.raw or raw
         return tuple(route)
 
@@ -174,9 +174,9 @@ def parts_of(path: str) -> tuple[str, ...]:
     """The keys of a dotted path. Raises ``UsageError`` where one is empty."""
     parts = tuple(part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path))
     if not all(parts):
-        raise UsageError(f"decoder.paths: {path!r} has an empty part")
+        raise UsageError(f"logs.paths: {path!r} has an empty part")
     if not all(map(can_be_field, parts)):
-        raise UsageError(f"decoder.paths: {path!r} has a quotation mark, backslash or control character in it")
+        raise UsageError(f"logs.paths: {path!r} has a quotation mark, backslash or control character in it")
     return parts
 
 

@@ -389,9 +389,9 @@ class TestPaths:
         with pytest.raises(UsageError, match="quotation mark"):
             decoder("json", LogPaths(message=path))
 
-    @pytest.mark.parametrize("name", sorted(set(LOG_DECODERS) & {"json", "fluentbit"}))
+    @pytest.mark.parametrize("name", ["auto", "fluentbit", "json"])
     def test_an_empty_part_is_a_usage_error(self, name: str) -> None:
-        with pytest.raises(UsageError, match="empty part"):
+        with pytest.raises(UsageError, match=r"logs\.paths: .* has an empty part"):
             decoder(name, LogPaths(message="a..b"))
 
 
