@@ -28,6 +28,7 @@ BATCH_RECORDS = 10_000
 FETCH = {
     "queued.min.messages": 1_000_000,
     "queued.max.messages.kbytes": 65_536,
+    "fetch.queue.backoff.ms": 20,
     "fetch.max.bytes": 52_428_800,
     "max.partition.fetch.bytes": 10_485_760,
 }

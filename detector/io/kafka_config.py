@@ -48,8 +48,10 @@ CONSUMER_DEFAULTS: Final[Options] = {
     "allow.auto.create.topics": False,
     "partition.assignment.strategy": "cooperative-sticky",
     "queued.max.messages.kbytes": QUEUE_KBYTES_MAX,
-    # With the default of 100,000 messages the fetcher pauses for a second whenever the queue is full for a moment.
+    # Bytes bound the queue, and messages do not. Where it is full, fetching pauses: for a second by default, in which
+    # records of a kilobyte run out. A loop that takes 8 us for each got 76,000 a second with it, and 110,000 with this.
     "queued.min.messages": 1_000_000,
+    "fetch.queue.backoff.ms": 20,
     "fetch.max.bytes": 50_000_000,
     "max.partition.fetch.bytes": 10_000_000,
     # A commit waits for its answer; without this, up to a minute for a broker that has vanished.

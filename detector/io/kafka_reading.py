@@ -20,8 +20,6 @@ SILENCE_S: Final = 15.0
 POLL_S: Final = 0.2
 AHEAD_KBYTES: Final = 8_192
 """Prefetched bytes at most: one partition is read, by somebody who computes."""
-AHEAD_BACKOFF_MS: Final = 20
-"""How long fetching pauses when that is reached; librdkafka's second would be waited for."""
 
 
 def read_stretch(
@@ -39,11 +37,7 @@ def read_stretch(
     ACLs may ask for. Raises ``StateUnavailableError`` when the broker does not answer or refuses.
     """
     group = ConsumerGroup(group_id, [], offset_reset="error")
-    options: dict[str, Option] = {
-        "fetch.queue.backoff.ms": AHEAD_BACKOFF_MS,
-        **connection.consumer_options(group),
-        "enable.partition.eof": True,
-    }
+    options: dict[str, Option] = {**connection.consumer_options(group), "enable.partition.eof": True}
     options["queued.max.messages.kbytes"] = min(AHEAD_KBYTES, int(options["queued.max.messages.kbytes"]))
     consumer = Consumer(options, logger=logging.getLogger("detector.librdkafka"))
     try:
