@@ -16,12 +16,11 @@ from typing import Final
 from confluent_kafka import Message
 from prometheus_client.samples import Sample
 
-from benchmarks.garbage_records import Headers, Record, records_of
+from benchmarks.garbage_records import REASONS, Headers, Record, records_of
 from benchmarks.garbage_shapes import AHEAD_MAX_MS, LABELS_MAX, RECORD_BYTES_MAX
 from benchmarks.pipeline import broker_at
 from benchmarks.report_line import note, show
 from benchmarks.worker_run import PARTITIONS, MeasuredRun, MeasuredStage, producer_to, progress_bar, total_of
-from detector.batches import REJECT_REASONS
 from tests.kafka.workers import Stage
 
 EXIT_WRONG: Final = 3
@@ -194,7 +193,7 @@ def run(bootstrap: str, count: int, folder: Path) -> tuple[dict[str, object], li
         "unaccounted": told_otherwise,
         "worker_exit": worker_exit,
         "records_per_s": round(rate_per_s),
-        "per_reason": {reason: verdict.by_reason[reason] for reason in REJECT_REASONS},
+        "per_reason": {reason: verdict.by_reason[reason] for reason in REASONS},
     }
     problems = list(verdict.problems.values())
     problems += [f"metric {name}: {told} told, {wanted} expected" for name, (told, wanted) in told_otherwise.items()]

@@ -13,6 +13,8 @@ from detector.batches import REJECT_REASONS, RejectReason
 SEED: Final = 11
 GARBAGE_SHARE: Final = 0.01
 ODD_SHARE: Final = 0.002
+REASONS: Final = tuple(reason for reason in REJECT_REASONS if reason != "malformed")
+"""All that a record of JSON metrics can be refused for; the other is for formats that are no JSON."""
 ENVELOPE_SHARE: Final = 0.1
 """Of the good records that have a key or headers; most topics have either all or none."""
 
@@ -61,8 +63,8 @@ def records_of(count: int) -> Iterator[Record]:
 def _unusual(random: Random, garbage_count: int, odd_count: int) -> list[Shape]:
     """Shapes in random order; the counts are records, and every reason has as many as any other (but for one)."""
     chosen: list[Shape] = []
-    quotas = [len(range(place, garbage_count, len(REJECT_REASONS))) for place in range(len(REJECT_REASONS))]
-    for reason, quota in zip((*REJECT_REASONS, None), (*quotas, odd_count), strict=True):
+    quotas = [len(range(place, garbage_count, len(REASONS))) for place in range(len(REASONS))]
+    for reason, quota in zip((*REASONS, None), (*quotas, odd_count), strict=True):
         shapes = itertools.cycle([shape for shape in (*GARBAGE, *ODD) if shape.reason == reason])
         left = quota
         while left:
