@@ -13,7 +13,17 @@ from typing import Final
 
 from benchmarks.report_line import note
 
-BENCHMARKS: Final = ("pipeline", "decode", "learners", "scenarios", "garbage", "log_flow", "logs", "log_counts")
+BENCHMARKS: Final = (
+    "pipeline",
+    "decode",
+    "learners",
+    "scenarios",
+    "garbage",
+    "log_flow",
+    "log_worker",
+    "logs",
+    "log_counts",
+)
 PICTURES: Final = Path(__file__).with_name("pictures")
 README: Final = Path(__file__).with_name("README.md")
 HEAD: Final = """# Benchmarks
@@ -37,6 +47,7 @@ one table come from one run.
   reasons; every dead letter is compared with what was sent. Ends with 3 when one is missing, wrong or too many.
 - `log_flow`: log records of every format through the whole pipeline of a partition, for messages of 71, 140 and 539
   characters, beside drain3 in the place of our miner; bytes of state per template.
+- `log_worker`: the same records at 539 characters through the worker on real Kafka, beside a bare `consume()`.
 - `logs`: lines per second of mining templates, cold and warm, short, long and random lines, beside drain3.
 - `log_counts`: false alarms of counts of templates, of calm services and their episodes, and deploys that reword.
 - `loghub` and `nezha`, where their data is given (`LOGHUB=DIR NEZHA=DIR`): templates found in labelled log sets
@@ -45,7 +56,6 @@ one table come from one run.
 Too long for `make bench`, or parts of what is above, to be run alone:
 
 - `delivery`: exactly once with snapshots beside at least once without, in turns on one topic of real Kafka.
-- `log_worker`: log records of every format through the worker on real Kafka, beside a bare `consume()`.
 - `log_decode` and `log_text`: decoding alone, in JSON and protobuf, and of text, with joining and mining.
 - `restore`: how long copying a large state stops scoring, and how soon a million series are back, without a broker.
 - `bootstrap`: how fast history is learnt, from the topic and from a file, and what live partitions notice of it.
