@@ -99,6 +99,7 @@ def _tiny_logs(minute: int) -> list[bytes]:
         for text in texts
         for line in (
             f'{{"time":"{stamp}Z","level":"{level}","service":"json","message":"{text}"}}',
+            f'{{"time":"{stamp}Z","service":"tailed","log":"{text}"}}',
             f"{stamp}Z \x1b[1m{level.upper()}\x1b[0m {text}",
             f'ts={stamp}Z level={level} service=logfmt msg="{text}"',
             f"<{131 if fault else 134}>1 {stamp}Z host syslog 7 - - {text}",
