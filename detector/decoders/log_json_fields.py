@@ -26,6 +26,8 @@ _NULL: Final = msgspec.Raw(b"null")
 class Profile:
     """Places of a line's parts, by precedence; ``scale`` is what a bare number of severity means.
 
+    ``streamed``: producers give each line the severity of its stream, so that it does not tell a line from the next.
+
     ``stacks`` hold a stack trace beside the message. ``services`` are looked at in tiers: the next one only where those
     before tell no service; ``surroundings`` (namespace, environment, tenant) beside each tier. Places of services and
     surroundings keep their JSON text, which is read once for each distinct one.
@@ -40,6 +42,7 @@ class Profile:
     stacks: tuple[str, ...] = ()
     surroundings: tuple[str, ...] = ()
     scale: Scale = "any"
+    streamed: bool = False
     times_strict: bool = False
 
 

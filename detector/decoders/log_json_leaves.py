@@ -13,13 +13,11 @@ from detector.decoders.log_decoder import LogPaths
 from detector.decoders.log_json_fields import Fields, Profile, first_of
 from detector.decoders.log_lines import LineColumns, encoded, traces_of
 from detector.decoders.log_service import ServiceReader
-from detector.decoders.log_severity import Scale, SeverityMemo
+from detector.decoders.log_severity import SeverityMemo
 from detector.decoders.time_columns import column_ms, value_ms
 from detector.decoders.values import scalar_fault
 from detector.log_batches import SeverityArray
 
-STREAMS: Final[Scale] = "syslog"
-"""Scale of producers that give a severity to each line of a stream: journald, and Docker as it writes GELF."""
 JOURNAL_MESSAGE: Final = "MESSAGE"
 """journald writes a message that is not UTF-8 as an array of its bytes."""
 CLEF_TEMPLATES: Final = ("@mt", "@m")
@@ -83,7 +81,7 @@ class Leaves:
             severities=self.severities(points),
             keys=self._services.keys(points),
             traces=None if traces.count(None) == len(traces) else traces_of(traces),
-            streamed=np.ones(len(lines), np.bool_) if self._profile.scale == STREAMS else None,
+            streamed=np.ones(len(lines), np.bool_) if self._profile.streamed else None,
         )
 
     def severities(self, points: Sequence[Any]) -> SeverityArray:

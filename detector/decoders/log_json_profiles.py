@@ -149,6 +149,7 @@ GELF: Final = Profile(
     stacks=("full_message", "_stack_trace", "_exception"),
     surroundings=("_environment", "tenant"),
     scale="syslog",
+    streamed=True,
 )
 JOURNALD: Final = Profile(
     "journald",
@@ -161,6 +162,7 @@ JOURNALD: Final = Profile(
     ),
     traces=("TRACE_ID",),
     scale="syslog",
+    streamed=True,
 )
 PROFILES: Final = {profile.name: profile for profile in (FLUENTBIT, ECS, VECTOR, GELF, JOURNALD)}
 """Formats by the name that a topic may be said to have."""
